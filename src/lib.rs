@@ -1,1 +1,3 @@
-//! x
+//! The Quietus broker.
+
+pub mod api;

@@ -1,0 +1,22 @@
+//! Compiles the protocol files without a system protoc.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = [
+        "quietus/v1/broker.proto",
+        "quietus/v1/operator.proto",
+        "quietus/v1/verification.proto",
+        "quietus/bench/v1/echo.proto",
+    ];
+    let descriptors = protox::compile(files, ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    // Served by reflection.
+    fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
