@@ -85,6 +85,9 @@ pub enum CertificateError {
         /// The extension, in dotted notation.
         oid: String,
     },
+    /// Issuer or subject unique identifier (RFC 5280, section 4.1.2.8: CAs must not generate them).
+    #[error("it carries a unique identifier, which no CA should issue: issue it without")]
+    UniqueIdentifier,
     /// `notAfter` before `notBefore`.
     #[error("it ends before it begins")]
     ValidityInverted,
@@ -101,6 +104,7 @@ impl CertificateError {
             Self::Malformed => "SVID_MALFORMED",
             Self::TrailingData => "SVID_TRAILING_DATA",
             Self::NotVersion3 => "SVID_NOT_V3",
+            Self::UniqueIdentifier => "SVID_UNIQUE_IDENTIFIER",
             Self::DuplicateExtension { .. } => "SVID_DUPLICATE_EXTENSION",
             Self::UnknownCriticalExtension { .. } => "SVID_UNKNOWN_CRITICAL_EXTENSION",
             Self::ValidityInverted => "SVID_VALIDITY_INVERTED",
@@ -201,9 +205,12 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Certifi
     // The parser drops what follows an extension's value, so values are read one by one, in `whole`.
     let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
     let parsed = whole(parser.parse(der))?;
-    match parsed.version() {
-        X509Version::V3 => Ok(parsed),
-        _ => Err(CertificateError::NotVersion3),
+    if parsed.version() != X509Version::V3 {
+        return Err(CertificateError::NotVersion3);
+    }
+    match (&parsed.issuer_uid, &parsed.subject_uid) {
+        (None, None) => Ok(parsed),
+        _ => Err(CertificateError::UniqueIdentifier),
     }
 }
 

@@ -29,11 +29,17 @@ forbid(principal, action, resource) when { resource.sensitivity >= 3 } unless { 
 fn main() {
     let few = PolicySet::compile(vec![file("applying", APPLYING.to_owned())]).unwrap();
     let others = (0..200).map(other).collect();
-    let many = vec![file("applying", APPLYING.to_owned()), file("others", others)];
+    let many = vec![
+        file("applying", APPLYING.to_owned()),
+        file("others", others),
+    ];
     let many = PolicySet::compile(many).unwrap();
     for (name, set) in [("3 policies", &few), ("203 policies", &many)] {
         println!("{name}: indexed {:.2} µs", time(|r| set.decide(r)));
-        println!("{name}: full    {:.2} µs", time(|r| set.decide_unindexed(r)));
+        println!(
+            "{name}: full    {:.2} µs",
+            time(|r| set.decide_unindexed(r))
+        );
     }
 }
 

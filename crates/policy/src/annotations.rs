@@ -34,7 +34,10 @@ pub(crate) fn id(policy: &Policy, position: String, place: &Place) -> Result<Str
         return Ok(id.to_owned());
     }
     let expected = "1 to 128 printable ASCII characters without space";
-    let at = At { id: &position, place };
+    let at = At {
+        id: &position,
+        place,
+    };
     Err(at.value("id", id, expected))
 }
 
@@ -142,12 +145,7 @@ impl At<'_> {
         }
     }
 
-    fn value(
-        &self,
-        annotation: &'static str,
-        value: &str,
-        expected: &'static str,
-    ) -> PolicyError {
+    fn value(&self, annotation: &'static str, value: &str, expected: &'static str) -> PolicyError {
         PolicyError::AnnotationValue {
             place: self.place.clone(),
             policy: self.id.to_owned(),
@@ -168,8 +166,27 @@ mod tests {
             assert_eq!(seconds(text), Some(expected));
         }
         for text in [
-            "", "s", "0s", "00s", "01h", "-1h", "+1h", " 1h", "1 h", "1h ", "1H", "1w", "1.5h",
-            "1h30m", "900", "1ms", "٣h", "1９h", "1h\0", "9999999999s", "1µ",
+            "",
+            "s",
+            "0s",
+            "00s",
+            "01h",
+            "-1h",
+            "+1h",
+            " 1h",
+            "1 h",
+            "1h ",
+            "1H",
+            "1w",
+            "1.5h",
+            "1h30m",
+            "900",
+            "1ms",
+            "٣h",
+            "1９h",
+            "1h\0",
+            "9999999999s",
+            "1µ",
         ] {
             assert_eq!(seconds(text), None, "{text:?}");
         }

@@ -4,23 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{
-    Expression, Policy, PolicyId, PolicySet as CedarSet, Schema, ValidationMode, Validator,
-};
+use cedar_policy::{Policy, PolicyId, PolicySet as CedarSet, Schema, ValidationMode, Validator};
+use cedar_policy_core::ast::Expr;
 
 use crate::annotations::{self, Obligations};
 use crate::error::{Place, PolicyError};
 use crate::scope::ScopeClauses;
-use crate::set::{
-    MAX_FILE_BYTES, MAX_FILES, MAX_POLICIES, MAX_TOTAL_BYTES, PolicyFile, SCHEMA,
-};
+use crate::set::{MAX_FILE_BYTES, MAX_FILES, MAX_POLICIES, MAX_TOTAL_BYTES, PolicyFile, SCHEMA};
 
 /// One checked policy.
 pub(crate) struct Compiled {
     pub(crate) id: Arc<str>,
     pub(crate) place: Place,
     pub(crate) policy: Policy,
-    pub(crate) condition: Expression,
+    pub(crate) condition: Expr,
     pub(crate) clauses: ScopeClauses,
     pub(crate) obligations: Obligations,
 }
@@ -126,7 +123,7 @@ impl Draft {
         Ok(Compiled {
             id: self.id.into(),
             place: self.place,
-            condition: Expression::from(self.policy.as_ref().condition()),
+            condition: self.policy.as_ref().condition(),
             policy: self.policy,
             clauses,
             obligations: self.obligations,

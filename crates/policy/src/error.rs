@@ -73,9 +73,7 @@ pub enum PolicyError {
         help: Option<String>,
     },
     /// A template: a policy with a slot.
-    #[error(
-        "{place}: a template is not allowed: write the agent or resource in place of the slot"
-    )]
+    #[error("{place}: a template is not allowed: write the agent or resource in place of the slot")]
     Template {
         /// Where it begins.
         place: Place,

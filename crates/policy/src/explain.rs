@@ -3,14 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cedar_policy::{Effect, Expression, Policy};
+use cedar_policy::{Effect, Policy};
+use cedar_policy_core::ast::Expr;
 use serde_json::{Value as Json, json};
 
 use crate::compile::Compiled;
 use crate::decision::{Decision, Fault};
 use crate::error::Place;
 use crate::facts::Request;
-use crate::question::Question;
+use crate::question::{Asked, Question};
 use crate::set::PolicySet;
 
 /// The most near misses in an explanation.
@@ -129,20 +130,21 @@ fn near_misses(set: &PolicySet, request: &Request<'_>, decision: &Decision) -> V
     if decision.is_permit() {
         return Vec::new();
     }
+    let asked = question.asked();
     let permits = set.policies.iter();
     let mut found: Vec<NearMiss> = permits
         .filter(|policy| policy.policy.effect() == Effect::Permit)
-        .filter_map(|policy| near_miss(policy, request, &question))
+        .filter_map(|policy| near_miss(policy, request, &asked))
         .collect();
     found.sort_by_key(|miss| miss.clause);
     found
 }
 
-fn near_miss(policy: &Compiled, request: &Request<'_>, question: &Question) -> Option<NearMiss> {
+fn near_miss(policy: &Compiled, request: &Request<'_>, asked: &Asked<'_>) -> Option<NearMiss> {
     let missed = missed_scope(policy, request);
     let (clause, sentence) = match missed.as_slice() {
-        [] => (Clause::Condition, condition_sentence(policy, question)?),
-        [clause] if condition_holds(policy, question) => {
+        [] => (Clause::Condition, condition_sentence(policy, asked)?),
+        [clause] if condition_holds(policy, asked) => {
             (*clause, scope_sentence(policy, *clause, request))
         }
         _ => return None,
@@ -158,7 +160,10 @@ fn near_miss(policy: &Compiled, request: &Request<'_>, question: &Question) -> O
 fn missed_scope(policy: &Compiled, request: &Request<'_>) -> Vec<Clause> {
     let clauses = &policy.clauses;
     let met = [
-        (Clause::Action, clauses.actions.contains(&request.scope.action())),
+        (
+            Clause::Action,
+            clauses.actions.contains(&request.scope.action()),
+        ),
         (Clause::Resource, clauses.resource.matches(request)),
         (Clause::Principal, clauses.principal.matches(request)),
     ];
@@ -166,8 +171,8 @@ fn missed_scope(policy: &Compiled, request: &Request<'_>) -> Vec<Clause> {
     missed.map(|(clause, _)| clause).collect()
 }
 
-fn condition_holds(policy: &Compiled, question: &Question) -> bool {
-    parts(&policy.policy).iter().all(|part| part.met(question))
+fn condition_holds(policy: &Compiled, asked: &Asked<'_>) -> bool {
+    parts(&policy.policy).iter().all(|part| part.met(asked))
 }
 
 fn scope_sentence(policy: &Compiled, clause: Clause, request: &Request<'_>) -> String {
@@ -192,11 +197,11 @@ fn scope_sentence(policy: &Compiled, clause: Clause, request: &Request<'_>) -> S
 }
 
 /// What of the condition does not hold, or nothing when all of it does.
-fn condition_sentence(policy: &Compiled, question: &Question) -> Option<String> {
+fn condition_sentence(policy: &Compiled, asked: &Asked<'_>) -> Option<String> {
     let unmet: Vec<String> = parts(&policy.policy)
         .iter()
-        .filter(|part| !part.met(question))
-        .map(|part| part.sentence(question))
+        .filter(|part| !part.met(asked))
+        .map(|part| part.sentence(asked))
         .collect();
     if unmet.is_empty() {
         return None;
@@ -208,7 +213,7 @@ fn condition_sentence(policy: &Compiled, question: &Question) -> Option<String> 
 struct Part {
     wanted: bool,
     text: String,
-    condition: Option<Expression>,
+    condition: Option<Expr>,
     facts: Vec<String>,
 }
 
@@ -222,7 +227,11 @@ fn parts(policy: &Policy) -> Vec<Part> {
 fn clause_parts(clause: &Json) -> Vec<Part> {
     let wanted = clause["kind"] == "when";
     let mut bodies = Vec::new();
-    split(&clause["body"], if wanted { "&&" } else { "||" }, &mut bodies);
+    split(
+        &clause["body"],
+        if wanted { "&&" } else { "||" },
+        &mut bodies,
+    );
     let parts = bodies.into_iter();
     parts.map(|body| Part::new(wanted, body)).collect()
 }
@@ -246,24 +255,24 @@ impl Part {
         Self {
             wanted,
             text: policy.as_ref().map_or_else(String::new, condition_text),
-            condition: condition.map(Expression::from),
+            condition,
             facts,
         }
     }
 
-    fn met(&self, question: &Question) -> bool {
-        self.value(question) == Ok(self.wanted)
+    fn met(&self, asked: &Asked<'_>) -> bool {
+        self.value(asked) == Ok(self.wanted)
     }
 
-    fn value(&self, question: &Question) -> Result<bool, String> {
+    fn value(&self, asked: &Asked<'_>) -> Result<bool, String> {
         let condition = self.condition.as_ref().ok_or("it cannot be shown")?;
-        question.holds(condition)
+        asked.holds(condition)
     }
 
-    fn sentence(&self, question: &Question) -> String {
+    fn sentence(&self, asked: &Asked<'_>) -> String {
         let text = &self.text;
-        let facts = Facts(&self.facts, question);
-        match self.value(question) {
+        let facts = Facts(&self.facts, asked);
+        match self.value(asked) {
             Err(message) => format!("`{text}` could not be evaluated: {message}"),
             Ok(_) if self.wanted => format!("`{text}` does not hold{facts}"),
             Ok(_) => format!("`{text}` must not hold{facts}"),
@@ -300,7 +309,9 @@ fn collect_facts(body: &Json, facts: &mut Vec<String>) {
     }
     match body {
         Json::Array(items) => items.iter().for_each(|item| collect_facts(item, facts)),
-        Json::Object(fields) => fields.values().for_each(|field| collect_facts(field, facts)),
+        Json::Object(fields) => fields
+            .values()
+            .for_each(|field| collect_facts(field, facts)),
         _ => {}
     }
 }
@@ -314,13 +325,13 @@ fn path(body: &Json) -> Option<String> {
     Some(format!("{}.{attribute}", path(&access["left"])?))
 }
 
-struct Facts<'a>(&'a [String], &'a Question);
+struct Facts<'a>(&'a [String], &'a Asked<'a>);
 
 impl fmt::Display for Facts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lead = ": ";
         for path in self.0 {
-            let expression = path.parse::<Expression>().map_err(|_| fmt::Error)?;
+            let expression = path.parse::<Expr>().map_err(|_| fmt::Error)?;
             if let Ok(value) = self.1.value(&expression) {
                 write!(f, "{lead}{path} is {value}")?;
                 lead = ", ";

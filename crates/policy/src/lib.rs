@@ -35,4 +35,3 @@ pub use set::{
     Effect, MAX_FILE_BYTES, MAX_FILES, MAX_POLICIES, MAX_TOTAL_BYTES, PolicyFile, PolicySet,
     PolicySummary, SCHEMA,
 };
-

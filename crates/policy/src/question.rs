@@ -1,11 +1,17 @@
 //! A request as Cedar sees it: facts as values, never as policy text.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
-use cedar_policy::{
-    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, EvalResult, Expression,
-    ParseErrors, Request as CedarRequest, RestrictedExpression as Value, eval_expression,
+use cedar_policy_core::ast::{
+    Context, Eid, Entity, EntityType, EntityUID, EntityUIDEntry, Expr, Literal,
+    Request as CedarRequest, SlotEnv, Value, ValueKind,
 };
+use cedar_policy_core::entities::err::EntitiesError;
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::evaluator::Evaluator;
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::parser::err::ParseErrors;
 use quietus_core::Action;
 
 use crate::facts::{AgentFacts, Request, TargetFacts};
@@ -13,71 +19,88 @@ use crate::scope::resource_id;
 
 /// The names of the schema, parsed once.
 pub(crate) struct Names {
-    agent: EntityTypeName,
-    team: EntityTypeName,
-    trust_domain: EntityTypeName,
-    target: EntityTypeName,
-    resource: EntityTypeName,
-    actions: Vec<EntityUid>,
+    agent: EntityType,
+    team: EntityType,
+    trust_domain: EntityType,
+    target: EntityType,
+    resource: EntityType,
+    actions: [EntityUID; Action::ALL.len()],
 }
 
 impl Names {
     pub(crate) fn new() -> Result<Self, ParseErrors> {
-        let action: EntityTypeName = "Action".parse()?;
+        let action: EntityType = "Action".parse()?;
         Ok(Self {
             agent: "Agent".parse()?,
             team: "Team".parse()?,
             trust_domain: "TrustDomain".parse()?,
             target: "Target".parse()?,
             resource: "Resource".parse()?,
-            actions: Action::ALL.map(|a| uid(&action, a.as_str())).into(),
+            actions: Action::ALL.map(|a| uid(&action, a.as_str())),
         })
     }
 }
 
 /// A request and the entities that it is about.
 pub(crate) struct Question {
-    pub(crate) request: CedarRequest,
-    pub(crate) entities: Entities,
+    request: CedarRequest,
+    entities: Entities,
 }
 
 impl Question {
     /// Puts the request in Cedar's terms.
     ///
     /// # Errors
-    /// When the scope is not about the target in the request, or Cedar refuses a value.
+    /// When the scope is not about the target in the request, or Cedar refuses the entities.
     pub(crate) fn new(names: &Names, request: &Request<'_>) -> Result<Self, String> {
         if request.scope.target() != &request.target.name {
             return Err(mismatch(request));
         }
-        Self::build(names, request).map_err(|error| error.to_string())
-    }
-
-    fn build(names: &Names, request: &Request<'_>) -> Result<Self, Box<dyn std::error::Error>> {
         let agent = uid(&names.agent, &request.agent.id);
         let resource = uid(&names.resource, &resource_id(request));
         let target = uid(&names.target, request.target.name.as_str());
         let entities = [
-            agent_entity(names, agent.clone(), request.agent)?,
-            resource_entity(resource.clone(), target.clone(), request)?,
-            target_entity(target, request.target)?,
+            agent_entity(names, agent.clone(), request.agent),
+            resource_entity(resource.clone(), target.clone(), request),
+            target_entity(target, request.target),
         ];
         let action = names.actions[request.scope.action() as usize].clone();
-        let context = context(request)?;
+        let [principal, action, resource] =
+            [agent, action, resource].map(|uid| EntityUIDEntry::known(uid, None));
+        let context = Some(context(request));
         Ok(Self {
-            request: CedarRequest::new(agent, action, resource, context, None)?,
-            entities: Entities::from_entities(entities, None)?,
+            request: CedarRequest::new_unchecked(principal, action, resource, context),
+            entities: store(entities).map_err(|error| error.to_string())?,
         })
     }
 
+    /// Ready to evaluate conditions.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        let request = self.request.clone();
+        let extensions = Extensions::all_available();
+        Asked {
+            evaluator: Evaluator::new(request, &self.entities, extensions),
+            no_slots: SlotEnv::new(),
+        }
+    }
+}
+
+/// A question that is being answered.
+pub(crate) struct Asked<'a> {
+    evaluator: Evaluator<'a>,
+    no_slots: SlotEnv,
+}
+
+impl Asked<'_> {
     /// Whether a condition holds.
     ///
     /// # Errors
     /// When it cannot be evaluated.
-    pub(crate) fn holds(&self, condition: &Expression) -> Result<bool, String> {
-        match self.value(condition)? {
-            EvalResult::Bool(holds) => Ok(holds),
-            other => Err(format!("a condition gave {other} and not a Boolean")),
+    pub(crate) fn holds(&self, condition: &Expr) -> Result<bool, String> {
+        let value = self.value(condition)?;
+        match value.value_kind() {
+            ValueKind::Lit(Literal::Bool(holds)) => Ok(*holds),
+            _ => Err(format!("a condition gave {value} and not a Boolean")),
         }
     }
 
@@ -85,8 +108,9 @@ impl Question {
     ///
     /// # Errors
     /// When it cannot be evaluated.
-    pub(crate) fn value(&self, expression: &Expression) -> Result<EvalResult, String> {
-        eval_expression(&self.request, &self.entities, expression).map_err(|e| e.to_string())
+    pub(crate) fn value(&self, expression: &Expr) -> Result<Value, String> {
+        let value = self.evaluator.interpret(expression, &self.no_slots);
+        value.map_err(|error| error.to_string())
     }
 }
 
@@ -95,65 +119,81 @@ fn mismatch(request: &Request<'_>) -> String {
     format!("the scope {scope} was put with the facts of target {target}")
 }
 
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+fn uid(kind: &EntityType, id: &str) -> EntityUID {
+    EntityUID::from_components(kind.clone(), Eid::new(id), None)
 }
 
-type EntityResult = Result<Entity, cedar_policy::EntityAttrEvaluationError>;
+/// No parent has a parent, so the hierarchy is complete as it stands.
+fn store(entities: [Entity; 3]) -> Result<Entities, EntitiesError> {
+    Entities::from_entities(
+        entities,
+        None::<&NoEntitiesSchema>,
+        TCComputation::AssumeAlreadyComputed,
+        Extensions::all_available(),
+    )
+}
 
-fn agent_entity(names: &Names, id: EntityUid, agent: &AgentFacts) -> EntityResult {
-    let attributes = record([
-        ("owner", string(&agent.owner)),
-        ("team", string(&agent.team)),
-        ("environment", string(&agent.environment)),
-        ("tier", Value::new_long(agent.tier)),
-        ("trust_domain", string(&agent.trust_domain)),
-    ]);
-    let parents = [
-        uid(&names.team, &agent.team),
-        uid(&names.trust_domain, &agent.trust_domain),
+fn agent_entity(names: &Names, id: EntityUID, agent: &AgentFacts) -> Entity {
+    let attributes = [
+        ("owner", Value::from(&*agent.owner)),
+        ("team", Value::from(&*agent.team)),
+        ("environment", Value::from(&*agent.environment)),
+        ("tier", Value::from(agent.tier)),
+        ("trust_domain", Value::from(&*agent.trust_domain)),
     ];
-    Entity::new(id, attributes, HashSet::from(parents))
+    let team = uid(&names.team, &agent.team);
+    let trust_domain = uid(&names.trust_domain, &agent.trust_domain);
+    entity(id, attributes, HashSet::from([team, trust_domain]))
 }
 
-fn resource_entity(id: EntityUid, target: EntityUid, request: &Request<'_>) -> EntityResult {
-    let attributes = record([
-        ("target", string(request.target.name.as_str())),
-        ("name", string(request.scope.resource())),
-        ("environment", string(&request.target.environment)),
-        ("sensitivity", Value::new_long(request.target.sensitivity)),
-    ]);
-    Entity::new(id, attributes, HashSet::from([target]))
+fn resource_entity(id: EntityUID, target: EntityUID, request: &Request<'_>) -> Entity {
+    let attributes = [
+        ("target", Value::from(request.target.name.as_str())),
+        ("name", Value::from(request.scope.resource())),
+        ("environment", Value::from(&*request.target.environment)),
+        ("sensitivity", Value::from(request.target.sensitivity)),
+    ];
+    entity(id, attributes, HashSet::from([target]))
 }
 
-fn target_entity(id: EntityUid, target: &TargetFacts) -> EntityResult {
-    let attributes = record([
-        ("environment", string(&target.environment)),
-        ("sensitivity", Value::new_long(target.sensitivity)),
-        ("kind", string(&target.kind)),
-    ]);
-    Entity::new(id, attributes, HashSet::new())
+fn target_entity(id: EntityUID, target: &TargetFacts) -> Entity {
+    let attributes = [
+        ("environment", Value::from(&*target.environment)),
+        ("sensitivity", Value::from(target.sensitivity)),
+        ("kind", Value::from(&*target.kind)),
+    ];
+    entity(id, attributes, HashSet::new())
 }
 
-fn context(request: &Request<'_>) -> Result<Context, Box<dyn std::error::Error>> {
+fn entity<const N: usize>(
+    id: EntityUID,
+    attributes: [(&str, Value); N],
+    parents: HashSet<EntityUID>,
+) -> Entity {
+    let attributes = attributes.map(|(name, value)| (name.into(), value.into()));
+    Entity::new_with_attr_partial_value(id, attributes, HashSet::new(), parents, [])
+}
+
+fn context(request: &Request<'_>) -> Context {
     let task = request.task;
-    let task_facts = Value::new_record(record([
+    let task_facts = [
         ("age", long(task.age_seconds)),
-        ("environment", string(&task.environment)),
+        ("environment", Value::from(&*task.environment)),
         ("leases", long(task.live_leases)),
-        ("held", Value::new_bool(task.held)),
-    ]))?;
-    let time = Value::new_record(record(time(request.now_unix_seconds)))?;
-    Ok(Context::from_pairs(record([
+        ("held", Value::from(task.held)),
+    ];
+    let facts = [
         ("ttl", long(request.ttl_seconds)),
-        ("task", task_facts),
+        ("task", Value::record(task_facts, None)),
         ("delegation_depth", long(task.delegation_depth)),
-        ("approved", Value::new_bool(request.approved)),
-        ("time", time),
-    ]))?)
+        ("approved", Value::from(request.approved)),
+        ("time", Value::record(time(request.now_unix_seconds), None)),
+    ];
+    let facts = facts.map(|(name, value)| (name.into(), value));
+    Context::Value(Arc::new(BTreeMap::from(facts)))
 }
 
-/// The hour and the weekday are of the proleptic Gregorian calendar in UTC; 1970-01-01 was a Thursday.
+/// Hour and weekday in UTC; 1970-01-01 was a Thursday.
 fn time(unix: u64) -> [(&'static str, Value); 3] {
     [
         ("unix", long(unix)),
@@ -162,16 +202,7 @@ fn time(unix: u64) -> [(&'static str, Value); 3] {
     ]
 }
 
-fn record<const N: usize>(pairs: [(&str, Value); N]) -> HashMap<String, Value> {
-    let owned = pairs.map(|(name, value)| (name.to_owned(), value));
-    HashMap::from(owned)
-}
-
-fn string(text: &str) -> Value {
-    Value::new_string(text.to_owned())
-}
-
 /// Numbers beyond Cedar's are as good as the greatest.
 fn long(number: u64) -> Value {
-    Value::new_long(i64::try_from(number).unwrap_or(i64::MAX))
+    Value::from(i64::try_from(number).unwrap_or(i64::MAX))
 }

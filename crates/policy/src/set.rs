@@ -134,17 +134,24 @@ impl PolicySet {
             Err(message) => Verdict::unanswerable(message),
         };
         let lifted = verdict.may_be_lifted() && {
-            let approved = Request { approved: true, ..*request };
+            let approved = Request {
+                approved: true,
+                ..*request
+            };
             Question::new(&self.names, &approved)
                 .is_ok_and(|question| self.evaluate(&question, candidates()).permits())
         };
         self.decision(request, verdict, lifted)
     }
 
-    fn evaluate(&self, question: &Question, candidates: impl Iterator<Item = usize>) -> Verdict<'_> {
-        let mut verdict = Verdict::default();
+    fn evaluate(
+        &self,
+        question: &Question,
+        candidates: impl Iterator<Item = usize>,
+    ) -> Verdict<'_> {
+        let (asked, mut verdict) = (question.asked(), Verdict::default());
         for policy in candidates.map(|position| &self.policies[position]) {
-            let holds = question.holds(&policy.condition);
+            let holds = asked.holds(&policy.condition);
             verdict.add(policy, holds);
         }
         verdict

@@ -23,7 +23,7 @@ const SCOPE_TYPE: &str = "quietus_scope";
 pub struct Claims {
     /// Who issued the token.
     pub iss: String,
-    /// The SPIFFE ID of the agent that acts.
+    /// The SPIFFE ID of the agent whose authority this is.
     pub sub: String,
     /// The client that the token was issued to (RFC 8693 section 4.3).
     pub client_id: String,
@@ -43,7 +43,8 @@ pub struct Claims {
     pub scope: String,
     /// The scopes, taken apart (RFC 9396).
     pub authorization_details: Vec<AuthorizationDetail>,
-    /// Who delegated to the subject, the latest first (RFC 8693 section 4.1).
+    /// Who acts for the subject, if it delegated: the present actor, with the one before it inside (RFC 8693 section
+    /// 4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<Actor>,
     /// The certificate that the token is bound to (RFC 8705 section 3.1).
@@ -67,7 +68,8 @@ impl Claims {
         }
     }
 
-    /// The delegation chain, the latest actor first.
+    /// The delegation chain, the present actor first. Only the present one may bear on a decision; the others are
+    /// history (RFC 8693 section 4.1).
     pub fn actors(&self) -> impl Iterator<Item = &Actor> {
         std::iter::successors(self.act.as_ref(), |actor| actor.act.as_deref())
     }
@@ -135,13 +137,13 @@ impl AuthorizationDetail {
     }
 }
 
-/// A party that delegated its authority (RFC 8693 section 4.1).
+/// A party that acts for another (RFC 8693 section 4.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Members")]
 pub struct Actor {
     /// Its SPIFFE ID.
     pub sub: String,
-    /// Who delegated to it.
+    /// Who acted before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<Box<Actor>>,
 }

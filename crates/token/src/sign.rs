@@ -64,12 +64,10 @@ impl SigningKey {
     ///
     /// This takes any claims. [`Claims::check`] and [`Unsigned::fits`] tell whether a verifier will take them as well.
     pub fn prepare(&self, claims: &Claims) -> Unsigned {
-        let mut text = String::with_capacity(USUAL_TOKEN);
-        text.push_str(&self.header);
-        let mut encoder = EncoderStringWriter::from_consumer(text, &BASE64URL);
-        serde_json::to_writer(&mut encoder, claims)
-            .expect("claims are strings, numbers and lists, and memory takes them all");
-        let signing_input = encoder.into_inner();
+        let json = serde_json::to_vec(claims).expect("x");
+        let mut signing_input = String::with_capacity(USUAL_TOKEN);
+        signing_input.push_str(&self.header);
+        BASE64URL.encode_string(json, &mut signing_input);
         Unsigned { signing_input }
     }
 

@@ -127,9 +127,15 @@ impl VerifiedToken {
         details.iter().any(|d| d.allows(target, action, resource))
     }
 
-    /// The SPIFFE ID of the agent (`sub`).
+    /// The SPIFFE ID of the agent whose authority this is (`sub`).
     pub fn subject(&self) -> &str {
         &self.claims().sub
+    }
+
+    /// The SPIFFE ID of the agent that acts: the outermost `act`, or the subject itself if it delegated to nobody.
+    pub fn actor(&self) -> &str {
+        let actor = self.claims().actors().next();
+        actor.map_or(self.subject(), |actor| &actor.sub)
     }
 
     /// The lease (`jti`).

@@ -1,0 +1,145 @@
+use super::*;
+
+fn full() -> Entry {
+    let text = |s: &str| Some(s.to_owned());
+    Entry {
+        agent: text("spiffe://dev.example/agent/builder"),
+        broker: "spiffe://dev.example/broker".to_owned(),
+        caller: Some(Caller {
+            certificate: "aa".repeat(32),
+            id: "spiffe://dev.example/agent/builder".to_owned(),
+        }),
+        cause: text("expired"),
+        decisions: vec![Decision {
+            deciding: vec!["readers".to_owned()],
+            outcome: "permit".to_owned(),
+            scope: "orders-db:read:public.orders".to_owned(),
+        }],
+        detail: BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]),
+        event: "lease.issued".to_owned(),
+        facts: Some(Facts {
+            agent_environment: "dev".to_owned(),
+            approved: false,
+            delegation_depth: 0,
+            owner: "alice".to_owned(),
+            target_environment: "dev".to_owned(),
+            target_kind: "jwt".to_owned(),
+            target_sensitivity: -1,
+            task_age: 3,
+            task_environment: "dev".to_owned(),
+            task_held: true,
+            task_leases: 2,
+            team: "data".to_owned(),
+            tier: 1,
+            time: 1_800_000_000,
+            ttl: 300,
+        }),
+        leases: vec![Lease {
+            attempts: Some(1),
+            bound: text("policy"),
+            cause: text("expired"),
+            certificate: text("bb"),
+            confirmed: text("refused_by_introspection"),
+            error: text("target away"),
+            expires_at: Some(9_007_199_254_740_991),
+            fingerprint: text("cc"),
+            id: "0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55.0".to_owned(),
+            scopes: vec!["orders-db:read:public.orders".to_owned()],
+            state: "Ended".to_owned(),
+            target: "orders-db".to_owned(),
+        }],
+        policy: text("dd"),
+        refusal: text("TASK_ENDED"),
+        request: text("ee"),
+        task: Some(Task {
+            deadline: Some(1),
+            environment: text("dev"),
+            id: "0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55".to_owned(),
+            purpose: text("quote \" backslash \\ control \u{1}\n\u{7f} snowman ☃ astral 😀 </script>"),
+            state: "Open".to_owned(),
+            ticket: text("OPS-1"),
+            version: 7,
+        }),
+        time: 1_800_000_000_000,
+        v: VERSION,
+    }
+}
+
+/// RFC 8785 by hand: members sorted, strings escaped as ECMAScript does, whole numbers.
+fn canonical(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            let members = sorted
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", escaped(name), canonical(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(canonical).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::String(text) => escaped(text),
+        other => other.to_string(),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[test]
+fn an_entry_with_every_member_is_canonical() {
+    let bytes = Draft::new(&full()).unwrap().seal(42);
+    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(String::from_utf8(bytes).unwrap(), canonical(&value));
+}
+
+#[test]
+fn an_entry_reads_back() {
+    let bytes = Draft::new(&full()).unwrap().seal(42);
+    let sealed = Sealed::parse(&bytes).unwrap();
+    assert_eq!((sealed.entry, sealed.seq), (full(), 42));
+}
+
+#[test]
+fn other_spellings_of_an_entry_are_refused() {
+    let text = String::from_utf8(Draft::new(&full()).unwrap().seal(42)).unwrap();
+    let cases = [
+        text.replace(",\"seq\":42", ", \"seq\":42"),
+        text.replace("\"v\":1", "\"v\":1,\"w\":2"),
+        text.replace("42}", "042}"),
+        text.replace("42}", "42.0}"),
+        text.replace("42}", "-42}"),
+        text.replace("☃", "\\u2603"),
+        format!("{text} "),
+        text[..text.len() - 1].to_owned(),
+        format!("{{\"seq\":42,{}", &text[1..].replace(",\"seq\":42", "")),
+    ];
+    for case in cases {
+        assert!(Sealed::parse(case.as_bytes()).is_err(), "{case}");
+    }
+}
+
+#[test]
+fn an_entry_over_the_limit_is_refused() {
+    let mut entry = full();
+    entry.event = "x".repeat(MAX_ENTRY);
+    assert!(matches!(Draft::new(&entry), Err(EntryError::TooLarge(_))));
+}
