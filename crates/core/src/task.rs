@@ -180,11 +180,16 @@ impl Task {
 
     /// What has ended the task by `now` though nobody has said so yet.
     pub fn overdue(&self, now: Timestamp) -> Option<Cause> {
+        self.overdue_with(self.identity.until, now)
+    }
+
+    /// The same, if the newest SVID that its agent showed lasted until then.
+    pub(crate) fn overdue_with(&self, identity_until: Timestamp, now: Timestamp) -> Option<Cause> {
         let clocks = [
             (Some(self.deadline), Cause::Expired),
             (self.liveness.heartbeat_due, Cause::HeartbeatMissed),
             (self.liveness.hold_due, Cause::HoldLost),
-            (Some(self.identity.until), Cause::IdentityExpired),
+            (Some(identity_until), Cause::IdentityExpired),
         ];
         clocks
             .into_iter()

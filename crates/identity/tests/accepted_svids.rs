@@ -120,6 +120,23 @@ fn trust_ends_with_the_first_certificate_of_the_path() {
 }
 
 #[test]
+fn an_intermediate_that_ends_first_ends_trust() {
+    let attempt = World::new().under(|p| {
+        p.not_before = rcgen::date_time_ymd(2026, 6, 1);
+        p.not_after = rcgen::date_time_ymd(2027, 6, 1);
+    });
+    let svid = attempt.verify().unwrap();
+    assert!(svid.trusted_from() > svid.not_before() && svid.trusted_until() < svid.not_after());
+    let reason = |now| {
+        svid.still_trusted(&attempt.bundles, Purpose::Client, now)
+            .unwrap_err()
+            .reason()
+    };
+    assert_eq!(reason(svid.trusted_until() + 1), "SVID_SIGNER_EXPIRED");
+    assert_eq!(reason(svid.trusted_from() - 1), "SVID_SIGNER_NOT_YET_VALID");
+}
+
+#[test]
 fn trust_holds_while_nothing_changes() {
     let attempt = World::new().under(|_| ());
     let svid = attempt.verify().unwrap();

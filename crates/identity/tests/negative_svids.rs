@@ -39,6 +39,10 @@ const STRUCTURE: &[Case] = &[
     ("version 2", |w| w.resigned(|fields| fields[0] = tlv(0xa0, &[2, 1, 1])), "SVID_NOT_V3"),
     ("version 4", |w| w.resigned(|fields| fields[0] = tlv(0xa0, &[2, 1, 3])), "SVID_NOT_V3"),
     ("two signature algorithms", |w| w.resigned(|fields| fields[2] = tlv(0x30, &[6, 3, 0x2b, 0x65, 0x70])), "SVID_SIGNATURE_ALGORITHM_MISMATCH"),
+    ("two signature algorithms in an unneeded intermediate", unneeded_with_two_algorithms, "SVID_SIGNATURE_ALGORITHM_MISMATCH"),
+    ("key usage with bits set in its padding", |w| key_usage_of(w, true, &[3, 2, 7, 0xa0]), "SVID_MALFORMED"),
+    ("intermediate's right to sign only in the padding", |w| w.under(|p| { p.key_usages.clear(); p.custom_extensions = vec![extension(KEY_USAGE, true, vec![3, 2, 7, 0x84])]; }), "SVID_MALFORMED"),
+    ("key usage of more bits than a byte holds", |w| key_usage_of(w, true, &[3, 2, 8, 0x80]), "SVID_MALFORMED"),
     ("issuer unique identifier", |w| w.resigned(|fields| fields.insert(7, tlv(0x81, &[0, 1]))), "SVID_UNIQUE_IDENTIFIER"),
     ("subject unique identifier", |w| w.resigned(|fields| fields.insert(7, tlv(0x82, &[0, 1]))), "SVID_UNIQUE_IDENTIFIER"),
     ("field after the extensions", |w| w.resigned(|fields| fields.push(vec![5, 0])), "SVID_MALFORMED"),
@@ -234,6 +238,13 @@ fn refuse(cases: &[Case]) {
             Err(error) => assert_eq!(error.reason(), *reason, "{what}: {error}"),
         }
     }
+}
+
+fn unneeded_with_two_algorithms(world: &World) -> Attempt {
+    let mut attempt = world.leaf(|_| ());
+    let odd = world.resigned(|fields| fields[2] = tlv(0x30, &[6, 3, 0x2b, 0x65, 0x70]));
+    attempt.chain.extend(odd.chain);
+    attempt
 }
 
 fn called(world: &World, id: &str) -> Attempt {

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{Policy, PolicyId, PolicySet as CedarSet, Schema, ValidationMode, Validator};
+use cedar_policy::{
+    Policy, PolicyId, PolicySet as CedarSet, Schema, ValidationMode, ValidationResult, Validator,
+};
 use cedar_policy_core::ast::Expr;
 
 use crate::annotations::{self, Obligations};
 use crate::error::{Place, PolicyError};
+use crate::nesting;
 use crate::scope::ScopeClauses;
 use crate::set::{MAX_FILE_BYTES, MAX_FILES, MAX_POLICIES, MAX_TOTAL_BYTES, PolicyFile, SCHEMA};
 
@@ -78,9 +81,16 @@ struct Draft {
 
 fn parse(file: &PolicyFile, room: usize) -> Result<Vec<Draft>, PolicyError> {
     let lines = Lines::of(file);
+    if let Some(at) = nesting::too_deep(&file.text) {
+        return Err(PolicyError::TooDeep {
+            place: lines.place(at),
+            brackets: nesting::MAX_BRACKETS,
+            links: nesting::MAX_LINKS,
+        });
+    }
     let set: CedarSet = file.text.parse().map_err(|error| lines.syntax(&error))?;
-    if let Some(template) = set.templates().next() {
-        let at = template.as_ref().loc().map_or(0, |loc| loc.start());
+    let templates = set.templates().filter_map(|t| t.as_ref().loc());
+    if let Some(at) = templates.map(|loc| loc.start()).min() {
         let place = lines.place(at);
         return Err(PolicyError::Template { place });
     }
@@ -178,35 +188,36 @@ fn validate(drafts: &[Draft], files: &[PolicyFile]) -> Result<(), PolicyError> {
     let policies = drafts.iter().map(|draft| draft.policy.clone());
     let set = CedarSet::from_policies(policies).map_err(broken)?;
     let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
-    let errors = result.validation_errors();
-    let warnings = result.validation_warnings();
-    let mut findings: HashMap<&str, DetailedError> = HashMap::new();
-    for (id, finding) in errors
-        .map(|e| (e.policy_id(), DetailedError::from(e)))
-        .chain(warnings.map(|w| (w.policy_id(), DetailedError::from(w))))
-    {
-        keep_first(&mut findings, id.as_ref(), finding);
-    }
+    let mut findings = findings(&result);
     let first = drafts
         .iter()
         .find_map(|draft| Some((draft, findings.remove(draft.id.as_str())?)));
     match first {
-        Some((draft, finding)) => Err(invalid(draft, finding, files)),
+        Some((draft, (_, finding))) => Err(invalid(draft, finding, files)),
         None => Ok(()),
     }
 }
 
-/// Cedar reports in no fixed order; the least finding of a policy stands for it.
-fn keep_first<'a>(
-    findings: &mut HashMap<&'a str, DetailedError>,
-    id: &'a str,
-    finding: DetailedError,
-) {
-    let rank = |e: &DetailedError| (offset(e), e.message.clone());
-    let kept = findings.entry(id).or_insert_with(|| finding.clone());
-    if rank(&finding) < rank(kept) {
-        *kept = finding;
+/// What there is to say about each policy. Cedar reports in no fixed order: errors go before warnings, and then the
+/// first in the text stands for the policy.
+fn findings(result: &ValidationResult) -> HashMap<&str, (bool, DetailedError)> {
+    let errors = result.validation_errors();
+    let errors = errors.map(|e| (e.policy_id(), (false, DetailedError::from(e))));
+    let warnings = result.validation_warnings();
+    let warnings = warnings.map(|w| (w.policy_id(), (true, DetailedError::from(w))));
+    let mut findings: HashMap<&str, (bool, DetailedError)> = HashMap::new();
+    for (id, finding) in errors.chain(warnings) {
+        let id: &str = id.as_ref();
+        match findings.get(id) {
+            Some(kept) if rank(kept) <= rank(&finding) => {}
+            _ => drop(findings.insert(id, finding)),
+        }
     }
+    findings
+}
+
+fn rank((warning, error): &(bool, DetailedError)) -> (bool, Option<usize>, &str) {
+    (*warning, offset(error), &error.message)
 }
 
 fn offset(error: &DetailedError) -> Option<usize> {
@@ -221,9 +232,18 @@ fn invalid(draft: &Draft, finding: DetailedError, files: &[PolicyFile]) -> Polic
     PolicyError::Invalid {
         place: place.unwrap_or_else(|| draft.place.clone()),
         policy: draft.id.clone(),
-        message: finding.message,
+        message: without_preamble(&finding.message, &draft.id),
         help: finding.help,
     }
+}
+
+/// The id is told once already.
+fn without_preamble(message: &str, id: &str) -> String {
+    let preamble = format!("for policy `{id}`, ");
+    message
+        .strip_prefix(&preamble)
+        .unwrap_or(message)
+        .to_owned()
 }
 
 fn broken(error: impl std::error::Error) -> PolicyError {

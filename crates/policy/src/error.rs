@@ -72,6 +72,18 @@ pub enum PolicyError {
         /// What it advises.
         help: Option<String>,
     },
+    /// A policy that nests or chains too much to be parsed safely.
+    #[error(
+        "{place}: this policy nests deeper than {brackets} brackets or has more than {links} operators: split it"
+    )]
+    TooDeep {
+        /// Where it goes over the limit.
+        place: Place,
+        /// The deepest that brackets may nest.
+        brackets: usize,
+        /// The most operators, accesses, brackets and keywords that a policy may have.
+        links: usize,
+    },
     /// A template: a policy with a slot.
     #[error("{place}: a template is not allowed: write the agent or resource in place of the slot")]
     Template {

@@ -292,7 +292,7 @@ fn alone(body: &Json) -> Json {
 }
 
 fn condition_text(policy: &Policy) -> String {
-    let text = policy.to_cedar().unwrap_or_default();
+    let text = policy.to_string();
     let (_, body) = text.split_once("when").unwrap_or(("", &text));
     let body = body.trim().trim_end_matches(';').trim();
     let inner = body.strip_prefix('{').and_then(|b| b.strip_suffix('}'));

@@ -65,8 +65,8 @@ impl Index {
         }
         match &clauses.resource {
             Resource::Any => self.any_resource.set(position),
-            Resource::Resource(id) => push(&mut self.resources, id, position),
-            Resource::Target(id) => push(&mut self.targets, id, position),
+            Resource::One(id) => push(&mut self.resources, id, position),
+            Resource::InTarget(id) => push(&mut self.targets, id, position),
         }
     }
 }

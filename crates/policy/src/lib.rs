@@ -21,6 +21,7 @@ mod error;
 mod explain;
 mod facts;
 mod index;
+mod nesting;
 mod permit;
 mod question;
 mod scope;

@@ -1,19 +1,19 @@
 //! A request as Cedar sees it: facts as values, never as policy text.
 
 use std::collections::{BTreeMap, HashSet};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
     Context, Eid, Entity, EntityType, EntityUID, EntityUIDEntry, Expr, Literal,
     Request as CedarRequest, SlotEnv, Value, ValueKind,
 };
-use cedar_policy_core::entities::err::EntitiesError;
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::parser::err::ParseErrors;
 use quietus_core::Action;
 
+use crate::error::PolicyError;
 use crate::facts::{AgentFacts, Request, TargetFacts};
 use crate::scope::resource_id;
 
@@ -28,14 +28,14 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) fn new() -> Result<Self, ParseErrors> {
-        let action: EntityType = "Action".parse()?;
+    pub(crate) fn new() -> Result<Self, PolicyError> {
+        let action = kind("Action")?;
         Ok(Self {
-            agent: "Agent".parse()?,
-            team: "Team".parse()?,
-            trust_domain: "TrustDomain".parse()?,
-            target: "Target".parse()?,
-            resource: "Resource".parse()?,
+            agent: kind("Agent")?,
+            team: kind("Team")?,
+            trust_domain: kind("TrustDomain")?,
+            target: kind("Target")?,
+            resource: kind("Resource")?,
             actions: Action::ALL.map(|a| uid(&action, a.as_str())),
         })
     }
@@ -70,7 +70,7 @@ impl Question {
         let context = Some(context(request));
         Ok(Self {
             request: CedarRequest::new_unchecked(principal, action, resource, context),
-            entities: store(entities).map_err(|error| error.to_string())?,
+            entities: store(entities)?,
         })
     }
 
@@ -119,18 +119,24 @@ fn mismatch(request: &Request<'_>) -> String {
     format!("the scope {scope} was put with the facts of target {target}")
 }
 
+fn kind(name: &str) -> Result<EntityType, PolicyError> {
+    let kind = EntityType::from_str(name);
+    kind.map_err(|error| PolicyError::Schema(error.to_string()))
+}
+
 fn uid(kind: &EntityType, id: &str) -> EntityUID {
     EntityUID::from_components(kind.clone(), Eid::new(id), None)
 }
 
 /// No parent has a parent, so the hierarchy is complete as it stands.
-fn store(entities: [Entity; 3]) -> Result<Entities, EntitiesError> {
-    Entities::from_entities(
+fn store(entities: [Entity; 3]) -> Result<Entities, String> {
+    let store = Entities::from_entities(
         entities,
         None::<&NoEntitiesSchema>,
         TCComputation::AssumeAlreadyComputed,
         Extensions::all_available(),
-    )
+    );
+    store.map_err(|error| error.to_string())
 }
 
 fn agent_entity(names: &Names, id: EntityUID, agent: &AgentFacts) -> Entity {

@@ -25,8 +25,8 @@ pub(crate) enum Principal {
 /// The resources that a policy is about.
 pub(crate) enum Resource {
     Any,
-    Resource(String),
-    Target(String),
+    One(String),
+    InTarget(String),
 }
 
 impl ScopeClauses {
@@ -95,21 +95,21 @@ impl Resource {
     fn named(uid: &EntityUid) -> Option<Self> {
         let id = uid.id().unescaped().to_owned();
         match uid.type_name().basename() {
-            "Resource" => Some(Self::Resource(id)),
-            "Target" => Some(Self::Target(id)),
+            "Resource" => Some(Self::One(id)),
+            "Target" => Some(Self::InTarget(id)),
             _ => None,
         }
     }
 
     fn is_leaf(&self) -> bool {
-        matches!(self, Self::Resource(_))
+        matches!(self, Self::One(_))
     }
 
     pub(crate) fn matches(&self, request: &Request<'_>) -> bool {
         match self {
             Self::Any => true,
-            Self::Resource(id) => *id == resource_id(request),
-            Self::Target(id) => id == request.scope.target().as_str(),
+            Self::One(id) => *id == resource_id(request),
+            Self::InTarget(id) => id == request.scope.target().as_str(),
         }
     }
 }
@@ -146,8 +146,8 @@ impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any resource"),
-            Self::Resource(id) => write!(f, "resource {id:?}"),
-            Self::Target(id) => write!(f, "resources of target {id:?}"),
+            Self::One(id) => write!(f, "resource {id:?}"),
+            Self::InTarget(id) => write!(f, "resources of target {id:?}"),
         }
     }
 }

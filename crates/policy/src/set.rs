@@ -66,13 +66,12 @@ impl PolicySet {
         files.sort_by(|a, b| a.name.cmp(&b.name));
         compile::check_files(&files)?;
         let policies = compile::compile(&files)?;
-        let names = Names::new().map_err(|error| PolicyError::Schema(error.to_string()))?;
         Ok(Self {
             digest: digest(&files),
             index: Index::new(policies.iter().map(|policy| &policy.clauses)),
             files,
             policies,
-            names,
+            names: Names::new()?,
         })
     }
 
@@ -262,4 +261,66 @@ fn digest(files: &[PolicyFile]) -> [u8; 32] {
     let mut digest = [0; 32];
     digest.copy_from_slice(context.finish().as_ref());
     digest
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::facts::{AgentFacts, TargetFacts, TaskFacts};
+
+    #[test]
+    fn only_policies_whose_scope_is_met_are_evaluated() {
+        let text = r#"
+            permit(principal, action, resource);
+            permit(principal in Team::"t", action, resource);
+            permit(principal in Team::"u", action, resource);
+            permit(principal == Agent::"spiffe://d/a", action == Action::"read", resource);
+            permit(principal, action == Action::"write", resource);
+            permit(principal in TrustDomain::"d", action, resource in Target::"db");
+            permit(principal, action, resource in Target::"logs");
+            permit(principal, action, resource == Resource::"db/r");
+            permit(principal, action, resource == Resource::"db/s");"#;
+        let (name, text) = ("p".to_owned(), text.to_owned());
+        let set = PolicySet::compile(vec![PolicyFile { name, text }]).unwrap();
+        let (agent, target, task) = facts();
+        let request = Request {
+            agent: &agent,
+            target: &target,
+            scope: &"db:read:r".parse().unwrap(),
+            task: &task,
+            ttl_seconds: 1,
+            approved: false,
+            now_unix_seconds: 0,
+        };
+        let candidates: Vec<usize> = set.index.candidates(&request).collect();
+        assert_eq!(candidates, [0, 1, 3, 5, 7]);
+    }
+
+    fn facts() -> (AgentFacts, TargetFacts, TaskFacts) {
+        let text = String::new;
+        let agent = AgentFacts {
+            id: "spiffe://d/a".to_owned(),
+            trust_domain: "d".to_owned(),
+            owner: text(),
+            team: "t".to_owned(),
+            environment: text(),
+            tier: 0,
+        };
+        let target = TargetFacts {
+            name: "db".parse().unwrap(),
+            environment: text(),
+            sensitivity: 0,
+            kind: text(),
+        };
+        let task = TaskFacts {
+            age_seconds: 0,
+            environment: text(),
+            live_leases: 0,
+            held: false,
+            delegation_depth: 0,
+        };
+        (agent, target, task)
+    }
 }

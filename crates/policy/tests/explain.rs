@@ -72,7 +72,8 @@ fn each_clause_that_misses_alone_is_told() {
         (
             "permit(principal, action, resource) when { principal.tier * 9223372036854775807 + context.ttl > 1 };",
             Clause::Condition,
-            "test#1 would permit this, but `((principal.tier) * 9223372036854775807) + (context.ttl) > 1` could not be evaluated: x.",
+            "test#1 would permit this, but `((principal.tier * 9223372036854775807) + context.ttl) > 1` could not be evaluated: \
+             integer overflow while attempting to add the values `9223372036854775807` and `600`.",
         ),
     ];
     for (policy, clause, sentence) in cases {

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::write::EncoderStringWriter;
 use ring::rand::SecureRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use zeroize::Zeroizing;
@@ -12,9 +11,6 @@ use crate::claims::Claims;
 use crate::encoding::{BASE64URL, encode, sha256};
 use crate::jwk::Jwk;
 use crate::jws::{MAX_TOKEN, SIGNATURE_TEXT, fingerprint};
-
-/// Room for a token of the usual size, so that it is allocated once.
-const USUAL_TOKEN: usize = 1536;
 
 /// An Ed25519 key that signs tokens (RFC 8037 section 3.1). Nothing of it is ever printed but its id.
 pub struct SigningKey {
@@ -64,8 +60,11 @@ impl SigningKey {
     ///
     /// This takes any claims. [`Claims::check`] and [`Unsigned::fits`] tell whether a verifier will take them as well.
     pub fn prepare(&self, claims: &Claims) -> Unsigned {
-        let json = serde_json::to_vec(claims).expect("x");
-        let mut signing_input = String::with_capacity(USUAL_TOKEN);
+        let json = serde_json::to_vec(claims)
+            .expect("claims are strings, numbers and lists, and memory takes them all");
+        let encoded = json.len().div_ceil(3) * 4;
+        let room = self.header.len() + encoded + 1 + SIGNATURE_TEXT;
+        let mut signing_input = String::with_capacity(room);
         signing_input.push_str(&self.header);
         BASE64URL.encode_string(json, &mut signing_input);
         Unsigned { signing_input }
@@ -76,8 +75,7 @@ impl SigningKey {
         let mut text = unsigned.signing_input;
         debug_assert!(text.starts_with(&self.header), "prepared by another key");
         let signature = self.pair.sign(text.as_bytes());
-        // Grown before there is a secret in it: growing leaves the old bytes behind in freed memory.
-        text.reserve_exact(1 + SIGNATURE_TEXT);
+        // There is room already: growing now would leave a copy behind in freed memory.
         text.push('.');
         BASE64URL.encode_string(signature, &mut text);
         Token(Zeroizing::new(text))

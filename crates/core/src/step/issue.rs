@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Effect, Grant, Outcome, Refusal, Rules, Step, View, admit, renew_identity, thawed};
 use crate::{
-    AgentId, Bound, Digest, Enforced, Lease, LeaseId, LeaseState, Task, TaskState, Timestamp,
+    AgentId, Bound, Digest, Enforced, Guards, Lease, LeaseId, LeaseState, Task, Timestamp,
 };
 
 /// Leave to make one credential. Only a step of the lifecycle can write one, so a credential without a lease
@@ -32,9 +32,9 @@ impl IssueOrder {
         self.now
     }
 
-    /// The order again, for a lease whose issue was intended before a crash.
-    pub fn resume(task: &Task, lease: &Lease, now: Timestamp) -> Option<Self> {
-        let pending = task.state == TaskState::Open && lease.state == LeaseState::Issuing;
+    /// The order again, for a lease whose issue was intended before a crash: only while it is still wanted.
+    pub fn resume(task: &Task, lease: &Lease, guards: &Guards, now: Timestamp) -> Option<Self> {
+        let pending = lease.state == LeaseState::Issuing && stands(task, lease, guards, now);
         pending.then(|| Self {
             agent: task.agent.clone(),
             lease: lease.clone(),
@@ -43,8 +43,8 @@ impl IssueOrder {
     }
 
     /// The order again, for a repeated request that was answered before: only while the lease is still good.
-    pub fn repeat(task: &Task, lease: &Lease, now: Timestamp) -> Option<Self> {
-        let good = task.is_open() && task.overdue(now).is_none() && lease.is_active(now);
+    pub fn repeat(task: &Task, lease: &Lease, guards: &Guards, now: Timestamp) -> Option<Self> {
+        let good = lease.state == LeaseState::Active && stands(task, lease, guards, now);
         good.then(|| Self {
             agent: task.agent.clone(),
             lease: lease.clone(),
@@ -129,7 +129,7 @@ pub(super) fn renew(
     lease.bound = bound;
     lease.issued_at = now;
     lease.certificate = grant.caller.identity.certificate;
-    lease.renewals += 1;
+    lease.renewals = lease.renewals.saturating_add(1);
     renew_identity(&mut task, &grant.caller);
     // A renewal may also shorten; the task must then wake the earlier.
     task.lease_due = task.lease_due.map(|due| due.min(expires_at));
@@ -165,11 +165,24 @@ fn renewable(
     if let Some((selector, _)) = view.guards.fallen(agent, Some(&lease.target), lease.epoch) {
         return Err(Refusal::Revoked(selector.clone()));
     }
-    match (lease.is_active(now), lease.enforced) {
-        (false, _) => Err(Refusal::LeaseEnded),
-        (true, Enforced::AtTarget) => Err(Refusal::NotRenewable),
-        (true, Enforced::AtBroker) => Ok(lease.clone()),
+    let unexpired = lease.is_live() && now < lease.expires_at;
+    match (lease.enforced, lease.is_active(now)) {
+        (Enforced::AtTarget, _) if unexpired => Err(Refusal::NotRenewable),
+        (Enforced::AtBroker, true) => Ok(lease.clone()),
+        _ => Err(Refusal::LeaseEnded),
     }
+}
+
+/// Whether nothing has ended the lease, be it unrecorded: neither a clock nor a wide revocation. A freeze ends
+/// nothing that was granted before it.
+fn stands(task: &Task, lease: &Lease, guards: &Guards, now: Timestamp) -> bool {
+    task.is_open()
+        && task.overdue(now).is_none()
+        && now < lease.expires_at
+        && guards.fallen(&task.agent, None, task.epoch).is_none()
+        && guards
+            .fallen(&task.agent, Some(&lease.target), lease.epoch)
+            .is_none()
 }
 
 fn room(rules: &Rules, task: &Task) -> Result<(), Refusal> {

@@ -319,9 +319,10 @@ fn admit(view: &View<'_>, caller: &Caller, now: Timestamp) -> Result<(), Refusal
     if let Some((selector, _)) = view.guards.fallen(&task.agent, None, task.epoch) {
         return Err(Refusal::Revoked(selector.clone()));
     }
-    // A newer SVID may stand in for the one that ran out; nothing stands in for the other clocks.
-    match task.overdue(now) {
-        Some(Cause::IdentityExpired) if caller.identity.until > now => Ok(()),
+    // A newer SVID may stand in for the one that ran out; nothing stands in for the other clocks, not even if
+    // they ran out after it.
+    let until = task.identity.until.max(caller.identity.until);
+    match task.overdue_with(until, now) {
         Some(cause) => Err(Refusal::TaskEnded(cause)),
         None => Ok(()),
     }
