@@ -88,6 +88,12 @@ impl Guards {
             .find(|(selector, floor)| epoch < floor.epoch && selector.covers(agent, target))
     }
 
+    /// With nothing changed but the epoch: grants that were decided before are decided anew.
+    pub fn touched(mut self) -> Self {
+        self.epoch += 1;
+        self
+    }
+
     /// With a freeze added or replaced.
     pub fn freeze(mut self, selector: Selector, freeze: Freeze) -> Self {
         self.epoch += 1;

@@ -14,6 +14,8 @@ const ASK_MORE: &str = r#"@id("ask-more") @approval("oncall") @quorum("3")
 const ASK_OTHERS: &str = r#"@id("ask-others") @approval("dba")
     forbid(principal, action, resource) when { !context.approved };"#;
 const NEVER: &str = r#"@id("never") forbid(principal, action, resource);"#;
+const SILENT: &str = r#"@id("silent")
+    forbid(principal, action, resource) unless { context.approved };"#;
 const STUBBORN: &str = r#"@id("stubborn") @approval("oncall")
     forbid(principal, action, resource) when { context.approved || context.ttl > 1 };"#;
 const PERMIT_ONCE_APPROVED: &str =
@@ -31,7 +33,7 @@ fn the_table_of_outcomes() {
             .map(|(name, quorum)| group(name, *quorum))
             .collect(),
     };
-    let table: [(&[&str], bool, Outcome, &[&str]); 20] = [
+    let table: [(&[&str], bool, Outcome, &[&str]); 22] = [
         (&[], false, Outcome::Deny, &[]),
         (&[], true, Outcome::Deny, &[]),
         (&[PERMIT], false, Outcome::Permit, &["yes"]),
@@ -65,6 +67,13 @@ fn the_table_of_outcomes() {
             &["ask", "never"],
         ),
         (&[PERMIT, ASK, NEVER], true, Outcome::Deny, &["never"]),
+        (&[PERMIT, SILENT], false, Outcome::Deny, &["silent"]),
+        (
+            &[PERMIT, ASK, SILENT],
+            false,
+            Outcome::Deny,
+            &["ask", "silent"],
+        ),
         (&[PERMIT, STUBBORN], false, Outcome::Deny, &["stubborn"]),
         (&[PERMIT, STUBBORN], true, Outcome::Deny, &["stubborn"]),
         (

@@ -418,6 +418,14 @@ fn the_digest_is_of_the_files_and_not_of_their_order() {
 }
 
 #[test]
+fn the_digest_tells_where_one_text_ends_and_the_next_begins() {
+    let one = vec![file("a", "//xb")];
+    let two = vec![file("a", "//x"), file("b", "")];
+    let digest = |files| PolicySet::compile(files).unwrap().digest();
+    assert_ne!(digest(one), digest(two));
+}
+
+#[test]
 fn files_read_back_and_compile_again_to_the_same_set() {
     let first = set(ANY);
     let again = PolicySet::compile(first.files().to_vec()).unwrap();

@@ -79,6 +79,16 @@ fn a_forbid_that_breaks_only_once_approved_cannot_be_lifted() {
     assert_eq!(decision.outcome(), &Outcome::Deny);
 }
 
+#[test]
+fn a_forbid_that_breaks_until_approved_denies_and_does_not_ask() {
+    let decision = World::new().decide(&format!(
+        r#"{YES} @id("no") @approval("oncall") forbid(principal, action, resource)
+        when {{ if context.approved then false else context.ttl * 9223372036854775807 > 0 }};"#
+    ));
+    assert_eq!(decision.outcome(), &Outcome::Deny);
+    assert_eq!(faulty(&decision), ["no"]);
+}
+
 fn faulty(decision: &Decision) -> Vec<&str> {
     let faults = decision.faults().iter();
     faults.filter_map(|f| f.policy.as_deref()).collect()

@@ -71,7 +71,7 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
-pub fn op() -> impl Strategy<Value = Op> {
+fn op() -> impl Strategy<Value = Op> {
     let task = || 0..3usize;
     let lease = || 0..5u32;
     let selector = || 0..SELECTORS;
@@ -113,7 +113,7 @@ pub fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Milliseconds, often on an edge.
-pub fn span() -> impl Strategy<Value = u64> {
+fn span() -> impl Strategy<Value = u64> {
     prop_oneof![
         Just(0),
         Just(1),
@@ -124,11 +124,11 @@ pub fn span() -> impl Strategy<Value = u64> {
     ]
 }
 
-pub fn maybe(inner: impl Strategy<Value = u64>) -> impl Strategy<Value = Option<u64>> {
+fn maybe(inner: impl Strategy<Value = u64>) -> impl Strategy<Value = Option<u64>> {
     prop::option::of(inner)
 }
 
-pub fn svid() -> impl Strategy<Value = Svid> {
+fn svid() -> impl Strategy<Value = Svid> {
     prop_oneof![
         Just(Svid::Own),
         (0..3u8, span()).prop_map(|(cert, lasts)| Svid::Other(cert, lasts + 1)),
@@ -136,12 +136,12 @@ pub fn svid() -> impl Strategy<Value = Svid> {
     ]
 }
 
-pub fn ask() -> impl Strategy<Value = Ask> {
+fn ask() -> impl Strategy<Value = Ask> {
     let who = prop_oneof![9 => Just(None), 1 => (0..3usize).prop_map(Some)];
     (0..3usize, who, svid()).prop_map(|(task, who, svid)| Ask { task, who, svid })
 }
 
-pub fn want() -> impl Strategy<Value = Want> {
+fn want() -> impl Strategy<Value = Want> {
     (
         0..2usize,
         0..2usize,
@@ -158,15 +158,15 @@ pub fn want() -> impl Strategy<Value = Want> {
         })
 }
 
-pub fn twist() -> impl Strategy<Value = Twist> {
+fn twist() -> impl Strategy<Value = Twist> {
     prop_oneof![8 => Just(Twist::No), 1 => Just(Twist::Target), 1 => Just(Twist::Scope)]
 }
 
-pub fn lease_cause() -> impl Strategy<Value = Cause> {
+fn lease_cause() -> impl Strategy<Value = Cause> {
     prop_oneof![Just(Cause::Returned), Just(Cause::Operator(operator()))]
 }
 
-pub fn task_cause() -> impl Strategy<Value = Cause> {
+fn task_cause() -> impl Strategy<Value = Cause> {
     prop::sample::select(vec![
         Cause::Completed,
         Cause::Failed,

@@ -70,11 +70,11 @@ impl Verdict {
         Self::with(Said::Plain(outcome), vec![], vec![])
     }
 
-    pub fn no(refusal: Refusal) -> Self {
+    fn no(refusal: Refusal) -> Self {
         Self::plain(Outcome::Refused(refusal))
     }
 
-    pub fn with(said: Said, changed: Vec<u32>, effects: Vec<Effect>) -> Self {
+    fn with(said: Said, changed: Vec<u32>, effects: Vec<Effect>) -> Self {
         Self {
             said,
             changed,
@@ -85,7 +85,7 @@ impl Verdict {
 
 impl Register {
     /// Every selector that names this agent or target, in the order in which they are consulted.
-    pub fn names(who: usize, target_number: Option<usize>) -> Vec<Selector> {
+    fn names(who: usize, target_number: Option<usize>) -> Vec<Selector> {
         let domain = AGENTS[who].split('/').nth(2).unwrap().to_owned();
         let mut names = vec![
             Selector::All,
@@ -103,14 +103,14 @@ impl Register {
         Some(Refusal::Frozen(name, REASON.to_owned()))
     }
 
-    pub fn floor_on(&self, who: usize, target: Option<usize>, epoch: u64) -> Option<Refusal> {
+    fn floor_on(&self, who: usize, target: Option<usize>, epoch: u64) -> Option<Refusal> {
         let name = Self::names(who, target)
             .into_iter()
             .find(|name| self.floors.get(name).is_some_and(|floor| epoch < *floor))?;
         Some(Refusal::Revoked(name))
     }
 
-    pub fn later(&self, by: Duration) -> u64 {
+    fn later(&self, by: Duration) -> u64 {
         self.now.saturating_add(millis(by))
     }
 }
@@ -135,12 +135,12 @@ impl Page {
             .collect()
     }
 
-    pub fn line(&mut self, number: u32) -> Option<&mut Line> {
+    fn line(&mut self, number: u32) -> Option<&mut Line> {
         self.lines.get_mut(number as usize)
     }
 
     /// The clock that ran out first, if the agent's SVID lasts until `svid_until`.
-    pub fn ran_out(&self, now: u64, svid_until: u64) -> Option<Cause> {
+    fn ran_out(&self, now: u64, svid_until: u64) -> Option<Cause> {
         let mut clocks = vec![(self.deadline, Cause::Expired)];
         clocks.extend(self.beat_due.map(|due| (due, Cause::HeartbeatMissed)));
         clocks.extend(self.hold_due.map(|due| (due, Cause::HoldLost)));
@@ -150,7 +150,7 @@ impl Page {
         clocks.first().map(|(_, cause)| cause.clone())
     }
 
-    pub fn barred(&self, register: &Register, who: usize, svid: &Identity) -> Option<Refusal> {
+    fn barred(&self, register: &Register, who: usize, svid: &Identity) -> Option<Refusal> {
         if who != self.owner {
             return Some(Refusal::NotYours);
         }
@@ -165,7 +165,7 @@ impl Page {
             .map(Refusal::TaskEnded)
     }
 
-    pub fn full(&self, rules: &Rules) -> Option<Refusal> {
+    fn full(&self, rules: &Rules) -> Option<Refusal> {
         if self.lines.len() >= rules.max_issued as usize {
             return Some(Refusal::IssuedLeases(rules.max_issued));
         }
@@ -173,7 +173,7 @@ impl Page {
         crowded.then_some(Refusal::LiveLeases(rules.max_live))
     }
 
-    pub fn life(&self, register: &Register, want: &Want, svid: &Identity) -> (u64, Bound) {
+    fn life(&self, register: &Register, want: &Want, svid: &Identity) -> (u64, Bound) {
         let asked = want.ttl.unwrap_or(millis(register.rules.default_ttl));
         let mut least = (register.now.saturating_add(asked), Bound::Request);
         let mut also = |until: u64, bound: Bound| {
@@ -190,7 +190,7 @@ impl Page {
         (least.0 - least.0 % 1000, least.1)
     }
 
-    pub fn show(&mut self, svid: Identity) -> bool {
+    fn show(&mut self, svid: Identity) -> bool {
         let newer = svid.until >= self.svid.until && svid != self.svid;
         if newer {
             self.svid = svid;
@@ -306,7 +306,7 @@ impl Page {
         Verdict::with(Said::Renewed(number), vec![number], vec![])
     }
 
-    pub fn stale(&self, register: &Register, number: u32, want: &Want) -> Option<Refusal> {
+    fn stale(&self, register: &Register, number: u32, want: &Want) -> Option<Refusal> {
         let Some(line) = self.lines.get(number as usize) else {
             return Some(Refusal::NoSuchLease);
         };
@@ -323,7 +323,7 @@ impl Page {
         line.at_target.then_some(Refusal::NotRenewable)
     }
 
-    pub fn end(&mut self, register: &Register, numbers: &[u32], cause: &Cause) -> Vec<Effect> {
+    fn end(&mut self, register: &Register, numbers: &[u32], cause: &Cause) -> Vec<Effect> {
         let mut effects = vec![];
         for number in numbers {
             let id = self.lease_id(*number);
@@ -359,7 +359,7 @@ impl Page {
         Verdict::with(Said::Plain(Outcome::TaskEnded), numbers, effects)
     }
 
-    pub fn close_if_all_dead(&mut self, now: u64) {
+    fn close_if_all_dead(&mut self, now: u64) {
         if self.over.is_some() && self.lines.iter().all(|line| line.dead.is_some()) {
             self.closed = Some(now);
         }

@@ -94,7 +94,7 @@ impl Store {
     }
 }
 
-pub fn audit_clocks(task: &Task, live: &[&&Lease], rules: &Rules) {
+fn audit_clocks(task: &Task, live: &[&&Lease], rules: &Rules) {
     let wakes = next_deadline(task, rules.retention).unwrap();
     let first = live.iter().map(|lease| lease.expires_at).min();
     if let Some(first) = first {
@@ -119,7 +119,7 @@ pub fn audit_clocks(task: &Task, live: &[&&Lease], rules: &Rules) {
     assert!(clocks.into_iter().flatten().all(|due| wakes <= due));
 }
 
-pub fn task_rank(task: &Task) -> u8 {
+fn task_rank(task: &Task) -> u8 {
     match task.state {
         TaskState::Open => 0,
         TaskState::Closing(_) => 1,
@@ -127,7 +127,7 @@ pub fn task_rank(task: &Task) -> u8 {
     }
 }
 
-pub fn lease_rank(lease: &Lease) -> u8 {
+fn lease_rank(lease: &Lease) -> u8 {
     match lease.state {
         LeaseState::Issuing => 0,
         LeaseState::Active => 1,

@@ -38,7 +38,7 @@ impl World<'_> {
         self.store.audit(&self.register.rules);
     }
 
-    pub fn play_on_task(&mut self, op: Op) {
+    fn play_on_task(&mut self, op: Op) {
         match op {
             Op::Heartbeat(ask) => self.alive(&ask, false),
             Op::Held(ask) => self.alive(&ask, true),
@@ -76,7 +76,7 @@ impl World<'_> {
     }
 
     /// Puts one event to both, and compares everything.
-    pub fn take(
+    fn take(
         &mut self,
         at: usize,
         event: Event,
@@ -106,7 +106,7 @@ impl World<'_> {
         self.compare(at, &verdict, &step);
     }
 
-    pub fn compare(&self, at: usize, verdict: &Verdict, step: &Step) {
+    fn compare(&self, at: usize, verdict: &Verdict, step: &Step) {
         let page = &self.pages[at];
         match (&verdict.said, &step.outcome) {
             (Said::Plain(said), outcome) => assert_eq!(said, outcome),
@@ -137,7 +137,7 @@ impl World<'_> {
     }
 
     /// Whatever was granted was granted to a task in good standing, under no freeze and no revocation.
-    pub fn granted(&self, page: &Page, lease: &Lease) {
+    fn granted(&self, page: &Page, lease: &Lease) {
         let (register, task) = (&self.register, &self.store.tasks[&page.id]);
         assert!(task.is_open());
         assert_eq!(task.overdue(Timestamp(register.now)), None);
@@ -157,7 +157,7 @@ impl World<'_> {
         }
     }
 
-    pub fn note(&self, step: &Step) {
+    fn note(&self, step: &Step) {
         let text = format!("{:?}", step.outcome);
         let name = match &step.outcome {
             Outcome::Refused(Refusal::TaskEnded(cause)) => format!("TaskEnded {}", cause.reason()),
@@ -176,18 +176,18 @@ impl World<'_> {
         self.seen.borrow_mut().insert(name);
     }
 
-    pub fn lease_id(&self, at: usize, number: u32) -> LeaseId {
+    fn lease_id(&self, at: usize, number: u32) -> LeaseId {
         self.pages[at % self.pages.len()].lease_id(number)
     }
 
-    pub fn caller(&self, ask: &Ask) -> (usize, Identity) {
+    fn caller(&self, ask: &Ask) -> (usize, Identity) {
         let page = &self.pages[ask.task % self.pages.len()];
         let who = ask.who.unwrap_or(page.owner);
         (who, self.identity(&ask.svid, Some(page)))
     }
 
     /// A verified SVID never has expired; if the task's own has, the agent shows another.
-    pub fn identity(&self, svid: &Svid, page: Option<&Page>) -> Identity {
+    fn identity(&self, svid: &Svid, page: Option<&Page>) -> Identity {
         let now = self.register.now;
         let (certificate, lasts) = match (svid, page) {
             (Svid::Own, Some(page)) if page.svid.until.0 > now => return page.svid,
@@ -201,7 +201,7 @@ impl World<'_> {
         }
     }
 
-    pub fn open(&mut self, who: usize, svid: &Svid, lasts: Option<u64>, beat: Option<u64>) {
+    fn open(&mut self, who: usize, svid: &Svid, lasts: Option<u64>, beat: Option<u64>) {
         let identity = self.identity(svid, None);
         let id = TaskId::from_bytes(self.opened.to_be_bytes());
         let register = &self.register;
@@ -259,7 +259,7 @@ impl World<'_> {
         self.opened += 1;
     }
 
-    pub fn alive(&mut self, ask: &Ask, held: bool) {
+    fn alive(&mut self, ask: &Ask, held: bool) {
         let (who, svid) = self.caller(ask);
         let caller = Caller {
             agent: agent(who),
@@ -274,7 +274,7 @@ impl World<'_> {
         });
     }
 
-    pub fn issue(&mut self, ask: &Ask, want: &Want) {
+    fn issue(&mut self, ask: &Ask, want: &Want) {
         let (who, svid) = self.caller(ask);
         self.shown = Some(svid);
         self.take(
@@ -284,7 +284,7 @@ impl World<'_> {
         );
     }
 
-    pub fn renew(&mut self, ask: &Ask, number: u32, mut want: Want, twist: Twist) {
+    fn renew(&mut self, ask: &Ask, number: u32, mut want: Want, twist: Twist) {
         let (who, svid) = self.caller(ask);
         self.shown = Some(svid);
         let page = &self.pages[ask.task % self.pages.len()];
@@ -301,7 +301,7 @@ impl World<'_> {
         });
     }
 
-    pub fn end_one(&mut self, at: usize, number: u32, cause: &Cause) {
+    fn end_one(&mut self, at: usize, number: u32, cause: &Cause) {
         let event = Event::EndLeases(Which::One(self.lease_id(at, number)), cause.clone());
         self.take(at, event, |page, register, _| {
             let found = page.live().into_iter().filter(|n| *n == number).collect();
@@ -309,7 +309,7 @@ impl World<'_> {
         });
     }
 
-    pub fn end_target(&mut self, at: usize, number: usize, epoch: u64) {
+    fn end_target(&mut self, at: usize, number: usize, epoch: u64) {
         let cause = Cause::Operator(operator());
         let event = Event::EndLeases(Which::Target(target(number), epoch), cause.clone());
         self.take(at, event, |page, register, _| {
@@ -319,14 +319,14 @@ impl World<'_> {
         });
     }
 
-    pub fn end_task(&mut self, at: usize, cause: Cause) {
+    fn end_task(&mut self, at: usize, cause: Cause) {
         self.take(at, Event::EndTask(cause.clone()), |page, register, _| {
             page.end_task(register, cause)
         });
     }
 
     /// After a look at a task, it does not ask to be looked at again at once, unless to be forgotten.
-    pub fn due(&mut self, at: usize) {
+    fn due(&mut self, at: usize) {
         let at = at % self.pages.len();
         let id = self.pages[at].id;
         self.take(at, Event::Due, Page::due);
@@ -346,7 +346,7 @@ impl World<'_> {
         }
     }
 
-    pub fn due_on_time(&mut self, at: usize) {
+    fn due_on_time(&mut self, at: usize) {
         let task = &self.store.tasks[&self.pages[at % self.pages.len()].id];
         let before = task.clone();
         let Some(next) = next_deadline(task, self.register.rules.retention) else {
@@ -358,7 +358,7 @@ impl World<'_> {
         assert_ne!(after, Some(&before), "a look in due time did nothing");
     }
 
-    pub fn freeze(&mut self, selector: Selector) {
+    fn freeze(&mut self, selector: Selector) {
         let freeze = Freeze {
             by: operator(),
             at: Timestamp(self.register.now),
@@ -370,7 +370,7 @@ impl World<'_> {
         self.compare_guards();
     }
 
-    pub fn thaw(&mut self, selector: &Selector) {
+    fn thaw(&mut self, selector: &Selector) {
         let thawed = self.store.guards.clone().thaw(selector);
         assert_eq!(thawed.is_some(), self.register.frozen.remove(selector));
         if let Some(guards) = thawed {
@@ -380,7 +380,7 @@ impl World<'_> {
         self.compare_guards();
     }
 
-    pub fn revoke(&mut self, selector: Selector) {
+    fn revoke(&mut self, selector: Selector) {
         self.store.guards = self
             .store
             .guards
@@ -394,7 +394,7 @@ impl World<'_> {
     }
 
     /// Ends all that a floor covers, then lifts it; a sweep that was overtaken by another order lifts nothing.
-    pub fn sweep(&mut self, selector: &Selector) {
+    fn sweep(&mut self, selector: &Selector) {
         let floor = self.store.guards.floors.get(selector).map(|f| f.epoch);
         assert_eq!(floor, self.register.floors.get(selector).copied());
         let Some(epoch) = floor else {
@@ -426,7 +426,7 @@ impl World<'_> {
         }
     }
 
-    pub fn compare_guards(&self) {
+    fn compare_guards(&self) {
         let guards = &self.store.guards;
         assert_eq!(guards.epoch, self.register.epoch);
         assert!(guards.freezes.keys().eq(&self.register.frozen));
@@ -444,7 +444,7 @@ impl World<'_> {
     }
 }
 
-pub fn grant(who: usize, identity: Identity, want: &Want) -> Grant {
+fn grant(who: usize, identity: Identity, want: &Want) -> Grant {
     Grant {
         caller: Caller {
             agent: agent(who),
