@@ -1,3 +1,4 @@
 //! The Quietus broker.
 
 pub mod api;
+pub mod config;
