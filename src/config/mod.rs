@@ -1,0 +1,218 @@
+//! Configuration files: the broker's, and the one of its clients.
+//!
+//! A file is read once, bounded, and checked whole: every problem is reported with its line, its key and what to
+//! write instead. Unknown keys are refused. Paths are relative to the folder that the file lies in. The files that a
+//! configuration names are not opened here.
+
+mod check;
+mod client;
+mod error;
+mod limits;
+mod log;
+mod pattern;
+mod problems;
+mod raw;
+mod source;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use quietus_core::TargetName;
+use quietus_identity::{SpiffeId, TrustDomain};
+use serde::Deserialize;
+
+pub use client::ClientConfig;
+pub use error::{ConfigError, Problem};
+pub use limits::Limits;
+pub use log::{Log, LogFormat, LogLevel};
+pub use pattern::IdPattern;
+
+use pattern::PatternIndex;
+use source::Source;
+
+/// The largest configuration file that is read, in bytes.
+pub const MAX_BYTES: u64 = 1 << 20;
+/// The most trust domains, agents, operators and targets in a file, of each.
+pub const MAX_ENTRIES: usize = 10_000;
+/// The most resource servers of a target.
+pub const MAX_RESOURCE_SERVERS: usize = 256;
+/// The highest risk tier of an agent and the highest sensitivity of a target.
+pub const MAX_GRADE: u8 = 9;
+
+/// The broker's configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the broker listens and who it is.
+    pub broker: Broker,
+    /// Where state is kept.
+    pub store: Store,
+    /// Where signing keys are kept.
+    pub keys: Keys,
+    /// Where policies are.
+    pub policy: Policy,
+    /// How much of everything.
+    pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
+    trust_domains: Vec<TrustDomainEntry>,
+    agents: Vec<AgentEntry>,
+    operators: Vec<OperatorEntry>,
+    targets: BTreeMap<TargetName, Target>,
+    agent_index: PatternIndex,
+    operator_index: PatternIndex,
+}
+
+/// `[broker]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// The address of the gRPC server.
+    pub listen: SocketAddr,
+    /// PEM file of the broker's X.509-SVID: the leaf, then intermediates.
+    pub svid: PathBuf,
+    /// PEM file of the SVID's key, PKCS#8.
+    pub key: PathBuf,
+    /// `iss` of tokens; if none, the broker's SPIFFE ID.
+    pub issuer: Option<String>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The database file.
+    pub path: PathBuf,
+    /// Memory for cached pages.
+    pub cache_bytes: usize,
+    /// With less room than this on the disk, nothing is issued any more; revoking goes on.
+    pub min_free_bytes: u64,
+}
+
+/// `[keys]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Folder of signing keys.
+    pub dir: PathBuf,
+}
+
+/// `[policy]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Folder of `.cedar` files.
+    pub dir: PathBuf,
+}
+
+/// `[[trust_domain]]`: whose SVIDs are accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustDomainEntry {
+    /// Its name.
+    pub name: TrustDomain,
+    /// File of its trust bundle, PEM or SPIFFE bundle JSON.
+    pub bundle: PathBuf,
+}
+
+/// `[[agent]]`: what the register says about one agent, or about all below a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentEntry {
+    /// Whom it is about.
+    pub id: IdPattern,
+    /// Who answers for it.
+    pub owner: String,
+    /// The team it belongs to.
+    pub team: String,
+    /// The environment it runs in.
+    pub environment: String,
+    /// Its risk tier: 0 (least risk) to [`MAX_GRADE`].
+    pub tier: u8,
+}
+
+/// `[[operator]]`: who may call the operators' API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorEntry {
+    /// One operator, or all below a path.
+    pub id: IdPattern,
+}
+
+/// `[[target]]`: a system that credentials are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name in scopes.
+    pub name: TargetName,
+    /// What makes its credentials.
+    pub kind: TargetKind,
+    /// The environment it belongs to.
+    pub environment: String,
+    /// How much harm a leak would do: 0 to [`MAX_GRADE`].
+    pub sensitivity: u8,
+    /// Who may ask about its credentials.
+    pub resource_servers: Vec<SpiffeId>,
+}
+
+/// The kind of credential that a target takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// A signed JWT, bound to the agent's certificate (RFC 9068, RFC 8705).
+    Jwt,
+}
+
+impl Config {
+    /// Reads and checks the broker's configuration file.
+    ///
+    /// # Errors
+    /// What keeps the file from being read or parsed, or all that is wrong with what it says.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let source = Source::read(path.as_ref())?;
+        check::config(&source, &source.parse()?)
+    }
+
+    /// The entry for an agent: the exact one, otherwise the longest prefix of whole path segments.
+    pub fn agent(&self, id: &str) -> Option<&AgentEntry> {
+        self.agents.get(self.agent_index.find(id)?)
+    }
+
+    /// The target of this name.
+    pub fn target(&self, name: &TargetName) -> Option<&Target> {
+        self.targets.get(name)
+    }
+
+    /// Whether this SPIFFE ID may act as an operator.
+    pub fn is_operator(&self, id: &str) -> bool {
+        self.operator_index.find(id).is_some()
+    }
+
+    /// The trust domains, in the order of the file.
+    pub fn trust_domains(&self) -> &[TrustDomainEntry] {
+        &self.trust_domains
+    }
+
+    /// The agents, in the order of the file.
+    pub fn agents(&self) -> &[AgentEntry] {
+        &self.agents
+    }
+
+    /// The operators, in the order of the file.
+    pub fn operators(&self) -> &[OperatorEntry] {
+        &self.operators
+    }
+
+    /// The targets, by name.
+    pub fn targets(&self) -> impl ExactSizeIterator<Item = &Target> {
+        self.targets.values()
+    }
+}
+
+impl Target {
+    /// Whether this SPIFFE ID is one of its resource servers.
+    pub fn is_served_by(&self, id: &str) -> bool {
+        self.resource_servers.iter().any(|own| own.as_str() == id)
+    }
+}
+
+impl TargetKind {
+    /// The name used in configuration and policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+        }
+    }
+}

@@ -1,0 +1,51 @@
+use std::fs;
+
+use quietus::config::{ClientConfig, Config, Limits, Log};
+use toml::Table;
+
+use crate::{load, samples};
+
+#[test]
+fn every_sample_loads() {
+    let config = Config::load(samples().join("quietus.toml")).unwrap();
+    assert_eq!(config.agents().len(), 2);
+    ClientConfig::load(samples().join("agent.toml")).unwrap();
+}
+
+#[test]
+fn there_is_no_sample_that_no_test_knows() {
+    let mut names: Vec<String> = fs::read_dir(samples())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["agent.toml", "policies", "quietus.toml"]);
+}
+
+#[test]
+fn the_sample_names_every_limit_with_its_default() {
+    let text = fs::read_to_string(samples().join("quietus.toml")).unwrap();
+    let mut table: Table = text.parse().unwrap();
+    assert_eq!(table["limits"].as_table().unwrap().len(), 14);
+    let full = load(&text).unwrap();
+    for section in ["limits", "log"] {
+        table.remove(section).unwrap();
+    }
+    let store = table["store"].as_table_mut().unwrap();
+    store.retain(|key, _| key == "path");
+    let bare = load(table.to_string()).unwrap();
+    assert_eq!((full.limits, full.log), (Limits::default(), Log::default()));
+    assert_eq!((bare.limits, bare.log), (full.limits, full.log));
+    assert_eq!(bare.store.cache_bytes, full.store.cache_bytes);
+    assert_eq!(bare.store.min_free_bytes, full.store.min_free_bytes);
+}
+
+#[test]
+fn the_sample_issuer_is_one_that_would_be_accepted() {
+    let text = fs::read_to_string(samples().join("quietus.toml")).unwrap();
+    let config = load(text.replace("# issuer =", "issuer =")).unwrap();
+    assert_eq!(
+        config.broker.issuer.as_deref(),
+        Some("https://quietus.dev.example")
+    );
+}
