@@ -135,3 +135,15 @@ fn a_thaw_lifts_no_floor_and_a_sweep_no_freeze() {
     let swept = guards.swept(&Selector::All, 2).unwrap();
     assert!(swept.frozen(&coder(), None).is_some());
 }
+
+#[test]
+fn a_touch_changes_the_epoch_and_nothing_else() {
+    let guards = Guards::default()
+        .freeze(Selector::All, freeze())
+        .revoke(Selector::Agent(coder()), operator());
+    let expected = Guards {
+        epoch: 3,
+        ..guards.clone()
+    };
+    assert_eq!(guards.touched(), expected);
+}

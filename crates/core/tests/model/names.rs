@@ -39,7 +39,7 @@ pub fn selector(number: u8) -> Selector {
         0 => Selector::All,
         1 => Selector::TrustDomain("prod.example".to_owned()),
         2 => Selector::TrustDomain("lab.example".to_owned()),
-        3 => Selector::TrustDomain("example".to_owned()),
+        3 => Selector::TrustDomain("prod".to_owned()),
         4..=6 => Selector::Agent(agent(usize::from(number) - 4)),
         _ => Selector::Target(target(usize::from(number) - 7)),
     }

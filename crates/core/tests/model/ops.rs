@@ -7,26 +7,32 @@ use quietus_core::{Cause, Confirmation, Rules};
 
 use crate::names::{SELECTORS, operator};
 
+/// Tasks, leases, freezes and floors are drawn by lot: see `World`.
 #[derive(Clone, Debug)]
 pub enum Op {
     Wait(u64),
     Open(usize, Svid, Option<u64>, Option<u64>),
-    Heartbeat(Ask),
-    Held(Ask),
-    HoldDropped(usize),
-    Issue(Ask, Want),
-    Renew(Ask, u32, Want, Twist),
-    EndOne(usize, u32, Cause),
-    EndTarget(usize, usize, u64),
-    EndTask(usize, Cause),
-    Due(usize),
-    DueOnTime(usize),
-    IssueSettled(usize, u32, bool),
-    RevokeSettled(usize, u32, Option<Confirmation>),
+    OnTask(usize, Deed),
     Freeze(u8),
     Thaw(u8),
     Revoke(u8),
     Sweep(u8),
+}
+
+#[derive(Clone, Debug)]
+pub enum Deed {
+    Heartbeat(Ask),
+    Held(Ask),
+    HoldDropped,
+    Issue(Ask, Want),
+    Renew(Ask, u32, Want, Twist),
+    EndOne(u32, Cause),
+    EndTarget(usize, u64),
+    EndTask(Cause),
+    Due,
+    DueOnTime,
+    IssueSettled(u32, bool),
+    RevokeSettled(u32, Option<Confirmation>),
 }
 
 /// The task's own SVID, or another one by certificate number and remaining life.
@@ -38,7 +44,6 @@ pub enum Svid {
 
 #[derive(Clone, Debug)]
 pub struct Ask {
-    pub task: usize,
     /// The task's own agent if none.
     pub who: Option<usize>,
     pub svid: Svid,
@@ -62,9 +67,9 @@ pub enum Twist {
 }
 
 pub fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let first = (0..3usize, svid(), Just(None), maybe(span()))
-        .prop_map(|(who, svid, lasts, beat)| Op::Open(who, svid, lasts, beat));
-    (first, prop::collection::vec(op(), 1..90)).prop_map(|(first, rest)| {
+    let first =
+        (0..3usize, svid(), beat()).prop_map(|(who, svid, beat)| Op::Open(who, svid, None, beat));
+    (first, prop::collection::vec(op(), 1..100)).prop_map(|(first, rest)| {
         let mut ops = vec![first];
         ops.extend(rest);
         ops
@@ -72,55 +77,60 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let task = || 0..3usize;
-    let lease = || 0..5u32;
-    let selector = || 0..SELECTORS;
-    let confirmed = prop_oneof![
-        Just(None),
-        Just(Some(Confirmation::DeletedAtTarget)),
-        Just(Some(Confirmation::ExpiredAtTarget)),
-    ];
-    let asking = prop_oneof![
-        4 => ask().prop_map(Op::Heartbeat),
-        3 => ask().prop_map(Op::Held),
-        18 => (ask(), want()).prop_map(|(ask, want)| Op::Issue(ask, want)),
-        10 => (ask(), lease(), want(), twist()).prop_map(|(a, n, w, t)| Op::Renew(a, n, w, t)),
-    ];
-    let ending = prop_oneof![
-        5 => (task(), lease(), lease_cause()).prop_map(|(t, n, c)| Op::EndOne(t, n, c)),
-        2 => (task(), 0..2usize, 0..4u64).prop_map(|(t, x, back)| Op::EndTarget(t, x, back)),
-        3 => (task(), task_cause()).prop_map(|(t, c)| Op::EndTask(t, c)),
-    ];
     let guarding = prop_oneof![
-        2 => selector().prop_map(Op::Freeze),
-        6 => selector().prop_map(Op::Thaw),
-        2 => selector().prop_map(Op::Revoke),
-        6 => selector().prop_map(Op::Sweep),
+        3 => (0..SELECTORS).prop_map(Op::Freeze),
+        9 => (0..SELECTORS).prop_map(Op::Thaw),
+        1 => (0..SELECTORS).prop_map(Op::Revoke),
+        3 => (0..SELECTORS).prop_map(Op::Sweep),
     ];
     prop_oneof![
-        12 => span().prop_map(Op::Wait),
-        3 => (0..3usize, svid(), maybe(span()), maybe(span()))
+        12 => wait().prop_map(Op::Wait),
+        4 => (0..3usize, svid(), maybe(span()), beat())
             .prop_map(|(who, svid, lasts, beat)| Op::Open(who, svid, lasts, beat)),
-        35 => asking,
-        3 => task().prop_map(Op::HoldDropped),
-        10 => ending,
-        4 => task().prop_map(Op::Due),
-        8 => task().prop_map(Op::DueOnTime),
-        8 => (task(), lease(), any::<bool>()).prop_map(|(t, n, ok)| Op::IssueSettled(t, n, ok)),
-        12 => (task(), lease(), confirmed).prop_map(|(t, n, how)| Op::RevokeSettled(t, n, how)),
-        9 => guarding,
+        76 => (0..8usize, deed()).prop_map(|(task, deed)| Op::OnTask(task, deed)),
+        8 => guarding,
+    ]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let lease = || 0..8u32;
+    let asking = prop_oneof![
+        6 => ask().prop_map(Deed::Heartbeat),
+        2 => ask().prop_map(Deed::Held),
+        28 => (ask(), want()).prop_map(|(ask, want)| Deed::Issue(ask, want)),
+        14 => (ask(), lease(), want(), twist()).prop_map(|(a, n, w, t)| Deed::Renew(a, n, w, t)),
+    ];
+    let ending = prop_oneof![
+        5 => (lease(), lease_cause()).prop_map(|(lease, cause)| Deed::EndOne(lease, cause)),
+        2 => (0..2usize, 0..4u64).prop_map(|(target, back)| Deed::EndTarget(target, back)),
+        1 => task_cause().prop_map(Deed::EndTask),
+    ];
+    prop_oneof![
+        40 => asking,
+        2 => Just(Deed::HoldDropped),
+        8 => ending,
+        2 => Just(Deed::Due),
+        3 => Just(Deed::DueOnTime),
+        8 => (lease(), any::<bool>()).prop_map(|(lease, ok)| Deed::IssueSettled(lease, ok)),
+        10 => (lease(), confirmed()).prop_map(|(lease, how)| Deed::RevokeSettled(lease, how)),
     ]
 }
 
 /// Milliseconds, often on an edge.
 fn span() -> impl Strategy<Value = u64> {
     prop_oneof![
-        Just(0),
-        Just(1),
-        Just(999),
-        Just(1000),
-        0..3_000u64,
-        0..30_000u64
+        1 => Just(0),
+        1 => prop::sample::select(vec![1, 999, 1_000]),
+        1 => 0..3_000u64,
+        4 => 3_000..60_000u64,
+    ]
+}
+
+fn wait() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        2 => prop::sample::select(vec![0, 1, 500, 999, 1_000]),
+        4 => 0..3_000u64,
+        1 => 3_000..40_000u64,
     ]
 }
 
@@ -128,17 +138,29 @@ fn maybe(inner: impl Strategy<Value = u64>) -> impl Strategy<Value = Option<u64>
     prop::option::of(inner)
 }
 
+fn beat() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![3 => Just(None), 1 => span().prop_map(Some)]
+}
+
 fn svid() -> impl Strategy<Value = Svid> {
     prop_oneof![
-        Just(Svid::Own),
-        (0..3u8, span()).prop_map(|(cert, lasts)| Svid::Other(cert, lasts + 1)),
-        (0..3u8, 10_000..90_000u64).prop_map(|(cert, lasts)| Svid::Other(cert, lasts)),
+        3 => Just(Svid::Own),
+        1 => (0..3u8, span()).prop_map(|(cert, lasts)| Svid::Other(cert, lasts + 1)),
+        2 => (0..3u8, 10_000..200_000u64).prop_map(|(cert, lasts)| Svid::Other(cert, lasts)),
     ]
 }
 
+fn confirmed() -> impl Strategy<Value = Option<Confirmation>> {
+    prop::sample::select(vec![
+        None,
+        Some(Confirmation::DeletedAtTarget),
+        Some(Confirmation::ExpiredAtTarget),
+    ])
+}
+
 fn ask() -> impl Strategy<Value = Ask> {
-    let who = prop_oneof![9 => Just(None), 1 => (0..3usize).prop_map(Some)];
-    (0..3usize, who, svid()).prop_map(|(task, who, svid)| Ask { task, who, svid })
+    let who = prop_oneof![15 => Just(None), 1 => (0..3usize).prop_map(Some)];
+    (who, svid()).prop_map(|(who, svid)| Ask { who, svid })
 }
 
 fn want() -> impl Strategy<Value = Want> {
@@ -183,10 +205,10 @@ fn task_cause() -> impl Strategy<Value = Cause> {
 pub fn rules() -> impl Strategy<Value = Rules> {
     let ms = Duration::from_millis;
     (
-        (1..8_000u64, 1..12_000u64),
-        (1..60_000u64, 1..60_000u64),
-        (1..=3u32, 1..=6u32),
-        prop::sample::select(vec![0, 500, 2_000u64]),
+        (span(), span()),
+        (10_000..200_000u64, 1_000..200_000u64),
+        (1..=4u32, 1..=8u32),
+        prop::sample::select(vec![0, 1_500, 10_000u64]),
         prop::sample::select(vec![0, 1, 5_000u64]),
     )
         .prop_map(move |(ttl, task, most, grace, retention)| Rules {
@@ -202,5 +224,10 @@ pub fn rules() -> impl Strategy<Value = Rules> {
 }
 
 pub fn start() -> impl Strategy<Value = u64> {
-    prop::sample::select(vec![0, 1_000_000, 1_000_500, u64::MAX - 40_000])
+    prop_oneof![
+        4 => Just(1_000_000),
+        2 => Just(1_000_500),
+        1 => Just(0),
+        1 => Just(u64::MAX - 60_000),
+    ]
 }

@@ -123,6 +123,10 @@ impl Page {
         }
     }
 
+    pub fn issued(&self) -> u32 {
+        u32::try_from(self.lines.len()).unwrap()
+    }
+
     pub fn live(&self) -> Vec<u32> {
         self.numbers(|line| line.over.is_none())
     }
@@ -250,7 +254,7 @@ impl Page {
         if until <= register.now {
             return Verdict::no(Refusal::NoTimeLeft(bound));
         }
-        let number = u32::try_from(self.lines.len()).unwrap();
+        let number = self.issued();
         self.lines.push(Line {
             target: want.target,
             scope: want.scope,
@@ -460,7 +464,7 @@ impl Page {
                     at: Timestamp(at),
                 },
             },
-            issued: u32::try_from(self.lines.len()).unwrap(),
+            issued: self.issued(),
             live: count(|line| line.over.is_none()),
             revoking: count(|line| line.over.is_some() && line.dead.is_none()),
             lease_due,

@@ -85,6 +85,7 @@ impl Store {
                 assert!(lease.expires_at.since(lease.issued_at) <= rules.max_ttl);
                 assert_eq!(lease.expires_at.0 % 1000, 0);
             }
+            assert!(task.is_open() || task.lease_due.is_none());
             match task.state {
                 TaskState::Open => audit_clocks(task, &live, rules),
                 TaskState::Closing(_) => assert!(live.is_empty() && ended < leases.len()),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use quietus_core::*;
 
 use crate::names::{REASON, TARGETS, agent, millis, operator, scopes, selector, target};
-use crate::ops::{Ask, Op, Svid, Twist, Want};
-use crate::register::{Page, Register, Said, Verdict};
+use crate::ops::{Ask, Deed, Op, Svid, Twist, Want};
+use crate::register::{Line, Page, Register, Said, Verdict};
 use crate::store::Store;
 
 pub struct World<'a> {
@@ -25,53 +25,40 @@ impl World<'_> {
     pub fn play(&mut self, op: Op) {
         match op {
             Op::Wait(by) => self.register.now = self.register.now.saturating_add(by),
-            Op::Open(who, svid, lasts, beat) if self.pages.len() < 3 => {
+            Op::Open(who, svid, lasts, beat) if self.pages.len() < 5 => {
                 self.open(who, &svid, lasts, beat);
             }
             Op::Freeze(number) => self.freeze(selector(number)),
-            Op::Thaw(number) => self.thaw(&selector(number)),
+            Op::Thaw(lot) => self.thaw(&draw_selector(self.register.frozen.iter(), lot)),
             Op::Revoke(number) => self.revoke(selector(number)),
-            Op::Sweep(number) => self.sweep(&selector(number)),
-            op if !self.pages.is_empty() => self.play_on_task(op),
-            _ => {}
+            Op::Sweep(lot) => self.sweep(&draw_selector(self.register.floors.keys(), lot)),
+            Op::OnTask(lot, deed) if !self.pages.is_empty() => self.act(self.draw_task(lot), deed),
+            Op::OnTask(..) | Op::Open(..) => {}
         }
         self.store.audit(&self.register.rules);
     }
 
-    fn play_on_task(&mut self, op: Op) {
-        match op {
-            Op::Heartbeat(ask) => self.alive(&ask, false),
-            Op::Held(ask) => self.alive(&ask, true),
-            Op::HoldDropped(at) => {
+    fn act(&mut self, at: usize, deed: Deed) {
+        match deed {
+            Deed::Heartbeat(ask) => self.alive(at, &ask, false),
+            Deed::Held(ask) => self.alive(at, &ask, true),
+            Deed::HoldDropped => {
                 self.take(at, Event::HoldDropped, |page, register, _| {
                     page.dropped(register)
                 });
             }
-            Op::Issue(ask, want) => self.issue(&ask, &want),
-            Op::Renew(ask, number, want, twist) => self.renew(&ask, number, want, twist),
-            Op::EndOne(at, number, cause) => self.end_one(at, number, &cause),
-            Op::EndTarget(at, target, back) => {
+            Deed::Issue(ask, want) => self.issue(at, &ask, &want),
+            Deed::Renew(ask, lot, want, twist) => self.renew(at, &ask, lot, want, twist),
+            Deed::EndOne(lot, cause) => self.end_one(at, lot, &cause),
+            Deed::EndTarget(target, back) => {
                 let epoch = (self.register.epoch + 1).saturating_sub(back);
                 self.end_target(at, target, epoch);
             }
-            Op::EndTask(at, cause) => self.end_task(at, cause),
-            Op::Due(at) => self.due(at),
-            Op::DueOnTime(at) => self.due_on_time(at),
-            Op::IssueSettled(at, number, ok) => {
-                let answer = ok.then_some(()).ok_or(REASON.to_owned());
-                let event = Event::IssueSettled(self.lease_id(at, number), answer);
-                self.take(at, event, |page, register, _| {
-                    page.issue_settled(register, number, ok)
-                });
-            }
-            Op::RevokeSettled(at, number, how) => {
-                let answer = how.ok_or(REASON.to_owned());
-                let event = Event::RevokeSettled(self.lease_id(at, number), answer);
-                self.take(at, event, |page, register, _| {
-                    page.revoke_settled(register.now, number, how)
-                });
-            }
-            other => assert!(matches!(other, Op::Open(..)), "not played: {other:?}"),
+            Deed::EndTask(cause) => self.end_task(at, cause),
+            Deed::Due => self.due(at),
+            Deed::DueOnTime => self.due_on_time(at),
+            Deed::IssueSettled(lot, ok) => self.issue_settled(at, lot, ok),
+            Deed::RevokeSettled(lot, how) => self.revoke_settled(at, lot, how),
         }
     }
 
@@ -82,7 +69,6 @@ impl World<'_> {
         event: Event,
         judge: impl FnOnce(&mut Page, &Register, Option<Timestamp>) -> Verdict,
     ) {
-        let at = at % self.pages.len();
         let page = &mut self.pages[at];
         let before = self.store.tasks[&page.id].clone();
         let view = self.store.view(page.id, &event);
@@ -176,12 +162,33 @@ impl World<'_> {
         self.seen.borrow_mut().insert(name);
     }
 
-    fn lease_id(&self, at: usize, number: u32) -> LeaseId {
-        self.pages[at % self.pages.len()].lease_id(number)
+    /// Mostly a task that has not ended, now and then any.
+    fn draw_task(&self, lot: usize) -> usize {
+        let open: Vec<_> = (0..self.pages.len())
+            .filter(|at| self.pages[*at].over.is_none())
+            .collect();
+        match lot {
+            0..6 if !open.is_empty() => open[lot % open.len()],
+            _ => lot % self.pages.len(),
+        }
     }
 
-    fn caller(&self, ask: &Ask) -> (usize, Identity) {
-        let page = &self.pages[ask.task % self.pages.len()];
+    /// Mostly a lease that fits, now and then any or an unknown one.
+    fn draw_lease(&self, at: usize, lot: u32, fits: impl Fn(&Line) -> bool) -> u32 {
+        let page = &self.pages[at];
+        let fitting = page.numbers(fits);
+        if lot < 6 && !fitting.is_empty() {
+            return fitting[lot as usize % fitting.len()];
+        }
+        lot % (page.issued() + 1)
+    }
+
+    fn lease_id(&self, at: usize, number: u32) -> LeaseId {
+        self.pages[at].lease_id(number)
+    }
+
+    fn caller(&self, at: usize, ask: &Ask) -> (usize, Identity) {
+        let page = &self.pages[at];
         let who = ask.who.unwrap_or(page.owner);
         (who, self.identity(&ask.svid, Some(page)))
     }
@@ -259,8 +266,8 @@ impl World<'_> {
         self.opened += 1;
     }
 
-    fn alive(&mut self, ask: &Ask, held: bool) {
-        let (who, svid) = self.caller(ask);
+    fn alive(&mut self, at: usize, ask: &Ask, held: bool) {
+        let (who, svid) = self.caller(at, ask);
         let caller = Caller {
             agent: agent(who),
             identity: svid,
@@ -269,25 +276,26 @@ impl World<'_> {
             true => Event::Held(caller),
             false => Event::Heartbeat(caller),
         };
-        self.take(ask.task, event, |page, register, _| {
+        self.take(at, event, |page, register, _| {
             page.alive(register, who, svid, held)
         });
     }
 
-    fn issue(&mut self, ask: &Ask, want: &Want) {
-        let (who, svid) = self.caller(ask);
+    fn issue(&mut self, at: usize, ask: &Ask, want: &Want) {
+        let (who, svid) = self.caller(at, ask);
         self.shown = Some(svid);
         self.take(
-            ask.task,
+            at,
             Event::Issue(grant(who, svid, want)),
             |page, register, _| page.issue(register, who, svid, want),
         );
     }
 
-    fn renew(&mut self, ask: &Ask, number: u32, mut want: Want, twist: Twist) {
-        let (who, svid) = self.caller(ask);
+    fn renew(&mut self, at: usize, ask: &Ask, lot: u32, mut want: Want, twist: Twist) {
+        let number = self.draw_lease(at, lot, |l| l.over.is_none() && !l.at_target);
+        let (who, svid) = self.caller(at, ask);
         self.shown = Some(svid);
-        let page = &self.pages[ask.task % self.pages.len()];
+        let page = &self.pages[at];
         if let Some(line) = page.lines.get(number as usize) {
             (want.target, want.scope) = match twist {
                 Twist::No => (line.target, line.scope),
@@ -296,12 +304,13 @@ impl World<'_> {
             };
         }
         let event = Event::Renew(page.lease_id(number), grant(who, svid, &want));
-        self.take(ask.task, event, |page, register, _| {
+        self.take(at, event, |page, register, _| {
             page.renew(register, who, svid, number, &want)
         });
     }
 
-    fn end_one(&mut self, at: usize, number: u32, cause: &Cause) {
+    fn end_one(&mut self, at: usize, lot: u32, cause: &Cause) {
+        let number = self.draw_lease(at, lot, |line| line.over.is_none());
         let event = Event::EndLeases(Which::One(self.lease_id(at, number)), cause.clone());
         self.take(at, event, |page, register, _| {
             let found = page.live().into_iter().filter(|n| *n == number).collect();
@@ -325,9 +334,26 @@ impl World<'_> {
         });
     }
 
+    fn issue_settled(&mut self, at: usize, lot: u32, ok: bool) {
+        let number = self.draw_lease(at, lot, |line| !line.made && line.over.is_none());
+        let answer = ok.then_some(()).ok_or(REASON.to_owned());
+        let event = Event::IssueSettled(self.lease_id(at, number), answer);
+        self.take(at, event, |page, register, _| {
+            page.issue_settled(register, number, ok)
+        });
+    }
+
+    fn revoke_settled(&mut self, at: usize, lot: u32, how: Option<Confirmation>) {
+        let number = self.draw_lease(at, lot, |l| l.over.is_some() && l.dead.is_none());
+        let answer = how.ok_or(REASON.to_owned());
+        let event = Event::RevokeSettled(self.lease_id(at, number), answer);
+        self.take(at, event, |page, register, _| {
+            page.revoke_settled(register.now, number, how)
+        });
+    }
+
     /// After a look at a task, it does not ask to be looked at again at once, unless to be forgotten.
     fn due(&mut self, at: usize) {
-        let at = at % self.pages.len();
         let id = self.pages[at].id;
         self.take(at, Event::Due, Page::due);
         let (rules, now) = (&self.register.rules, self.register.now);
@@ -347,7 +373,7 @@ impl World<'_> {
     }
 
     fn due_on_time(&mut self, at: usize) {
-        let task = &self.store.tasks[&self.pages[at % self.pages.len()].id];
+        let task = &self.store.tasks[&self.pages[at].id];
         let before = task.clone();
         let Some(next) = next_deadline(task, self.register.rules.retention) else {
             return;
@@ -442,6 +468,16 @@ impl World<'_> {
                 .map(|(name, epoch)| (name, *epoch)))
         );
     }
+}
+
+/// Mostly one that is in force, now and then any.
+fn draw_selector<'a>(
+    mut in_force: impl ExactSizeIterator<Item = &'a Selector>,
+    lot: u8,
+) -> Selector {
+    let count = in_force.len().max(1);
+    let drawn = in_force.nth(usize::from(lot) % count).cloned();
+    drawn.filter(|_| lot < 7).unwrap_or_else(|| selector(lot))
 }
 
 fn grant(who: usize, identity: Identity, want: &Want) -> Grant {
