@@ -1,3 +1,5 @@
 //! The Quietus broker.
 
 pub mod api;
+mod files;
+pub mod trust;
