@@ -2,4 +2,5 @@
 
 pub mod api;
 mod files;
+pub mod tls;
 pub mod trust;
