@@ -2,5 +2,6 @@
 
 pub mod api;
 mod files;
+pub mod server;
 pub mod tls;
 pub mod trust;
