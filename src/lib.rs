@@ -1,6 +1,7 @@
 //! The Quietus broker.
 
 pub mod api;
+pub mod client;
 mod files;
 pub mod server;
 pub mod tls;
