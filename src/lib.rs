@@ -1,6 +1,17 @@
 //! The Quietus broker.
 
 pub mod api;
+pub mod broker;
 pub mod cli;
+pub mod client;
+pub mod clock;
 pub mod config;
 pub mod dev;
+pub mod engine;
+mod files;
+pub mod issuers;
+pub mod keys;
+pub mod server;
+pub mod store;
+pub mod tls;
+pub mod trust;

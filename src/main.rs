@@ -1,1 +1,3 @@
+//! The `quietus` command.
+
 fn main() {}

@@ -1,13 +1,23 @@
 //! The wire: generated messages and services, and their conversions. The only place that names prost types.
 
-#![allow(missing_docs, clippy::all)]
+mod message;
+mod read;
+mod status;
+
+pub use message::{lease, maybe_timestamp, pages, selector_of, task, timestamp};
+pub use read::{
+    body, duration, lease_id, scopes, selector, spiffe_id, target_name, task_id, wide_selector,
+};
+pub use status::{DOMAIN, refused, status};
 
 /// Package `quietus.v1`.
+#[allow(missing_docs, clippy::all)]
 pub mod v1 {
     tonic::include_proto!("quietus.v1");
 }
 
 /// Package `quietus.bench.v1`.
+#[allow(missing_docs, clippy::all)]
 pub mod bench {
     tonic::include_proto!("quietus.bench.v1");
 }

@@ -15,7 +15,10 @@ fn full() -> Entry {
             outcome: "permit".to_owned(),
             scope: "orders-db:read:public.orders".to_owned(),
         }],
-        detail: BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]),
+        detail: BTreeMap::from([
+            ("b".to_owned(), "2".to_owned()),
+            ("a".to_owned(), "1".to_owned()),
+        ]),
         event: "lease.issued".to_owned(),
         facts: Some(Facts {
             agent_environment: "dev".to_owned(),
@@ -55,7 +58,9 @@ fn full() -> Entry {
             deadline: Some(1),
             environment: text("dev"),
             id: "0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55".to_owned(),
-            purpose: text("quote \" backslash \\ control \u{1}\n\u{7f} snowman ☃ astral 😀 </script>"),
+            purpose: text(
+                "quote \" backslash \\ control \u{1}\n\u{7f} snowman ☃ astral 😀 </script>",
+            ),
             state: "Open".to_owned(),
             ticket: text("OPS-1"),
             version: 7,

@@ -1,0 +1,107 @@
+//! From messages to types: everything that comes in is parsed here, before anything else looks at it.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use prost::Message;
+use quietus_core::{AgentId, LeaseId, Scope, Selector, TargetName, TaskId};
+use quietus_identity::{SpiffeId, TrustDomain};
+
+use super::v1;
+use crate::engine::{Error, Target};
+
+/// The canonical bytes of a request, for idempotency and the ledger. Pass it with the key cleared.
+pub fn body(request: &impl Message) -> Vec<u8> {
+    request.encode_to_vec()
+}
+
+/// A task's id.
+pub fn task_id(text: &str) -> Result<TaskId, Error> {
+    parse("task_id", text)
+}
+
+/// A lease's id.
+pub fn lease_id(text: &str) -> Result<LeaseId, Error> {
+    parse("lease_id", text)
+}
+
+/// A target's name.
+pub fn target_name(text: &str) -> Result<TargetName, Error> {
+    parse("target", text)
+}
+
+/// A SPIFFE ID.
+pub fn spiffe_id(text: &str) -> Result<SpiffeId, Error> {
+    parse("agent", text)
+}
+
+/// Scopes, each `target:action:resource`.
+pub fn scopes(texts: &[String]) -> Result<Vec<Scope>, Error> {
+    texts.iter().map(|text| parse("scopes", text)).collect()
+}
+
+/// A positive duration, if one is given.
+pub fn duration(
+    field: &'static str,
+    duration: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Error> {
+    let Some(duration) = duration else {
+        return Ok(None);
+    };
+    let read = Duration::try_from(duration)
+        .ok()
+        .filter(|duration| !duration.is_zero());
+    let duration = read.ok_or(Error::Invalid {
+        field,
+        message: "must be a positive duration".to_owned(),
+    })?;
+    Ok(Some(duration))
+}
+
+/// What to revoke.
+pub fn selector(selector: Option<v1::Selector>) -> Result<Target, Error> {
+    use v1::selector::Of;
+    match selector
+        .and_then(|selector| selector.of)
+        .ok_or_else(nothing_selected)?
+    {
+        Of::TaskId(id) => task_id(&id).map(Target::Task),
+        Of::LeaseId(id) => lease_id(&id).map(Target::Lease),
+        Of::Agent(id) => {
+            spiffe_id(&id).map(|id| Target::Wide(Selector::Agent(AgentId(id.to_string()))))
+        }
+        Of::Target(name) => target_name(&name).map(|name| Target::Wide(Selector::Target(name))),
+        Of::TrustDomain(name) => {
+            let domain: TrustDomain = parse("trust_domain", &name)?;
+            Ok(Target::Wide(Selector::TrustDomain(domain.to_string())))
+        }
+        Of::All(true) => Ok(Target::Wide(Selector::All)),
+        Of::All(false) => Err(nothing_selected()),
+    }
+}
+
+/// What to freeze or thaw: not a task or a lease, which are revoked instead.
+pub fn wide_selector(message: Option<v1::Selector>) -> Result<Selector, Error> {
+    match selector(message)? {
+        Target::Wide(selector) => Ok(selector),
+        Target::Task(_) | Target::Lease(_) => Err(Error::Invalid {
+            field: "selector",
+            message: "freeze an agent, a target, a trust domain or all; revoke a task or a lease"
+                .to_owned(),
+        }),
+    }
+}
+
+fn nothing_selected() -> Error {
+    Error::Invalid {
+        field: "selector",
+        message: "name a task, a lease, an agent, a target, a trust domain, or all".to_owned(),
+    }
+}
+
+fn parse<T: FromStr<Err: std::fmt::Display>>(field: &'static str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|error: T::Err| Error::Invalid {
+        field,
+        message: error.to_string(),
+    })
+}

@@ -1,0 +1,336 @@
+//! Requesting and renewing credentials.
+
+use std::time::Duration;
+
+use quietus_core::{
+    Enforced, Event, Grant, IssueOrder, Lease, LeaseId, Load, Outcome, Scope, Step, TargetName,
+    Task, TaskId, Timestamp, step,
+};
+use quietus_identity::VerifiedSvid;
+use quietus_ledger::Entry;
+use quietus_policy::Permit;
+use quietus_token::Token;
+
+use super::decide::{Question, Verdict, denial, task_facts};
+use super::open::with_request;
+use super::record::drafts;
+use super::{Engine, Error, Once, Plan, caller_of, load, view};
+use crate::issuers::jwt::Prepared;
+use crate::keys::KeyRing;
+use crate::store::{Answer, Commit, Read};
+
+/// What an agent asks for.
+#[derive(Clone, Debug)]
+pub struct RequestOrder {
+    /// Under which task.
+    pub task: TaskId,
+    /// What the credential is to do, all at one target.
+    pub scopes: Vec<Scope>,
+    /// How long it is to live.
+    pub ttl: Option<Duration>,
+}
+
+/// A credential and its lease.
+#[derive(Debug)]
+pub struct Issued {
+    /// The lease.
+    pub lease: Lease,
+    /// The secret.
+    pub token: Token,
+}
+
+/// A grant that is committed and only wants its signature.
+enum Granted {
+    New(Box<IssueOrder>, Prepared, std::sync::Arc<KeyRing>),
+    Before(Box<IssueOrder>),
+}
+
+impl Engine {
+    /// Asks policy for a credential, records the answer, and only then makes it.
+    pub async fn request_credential(
+        &self,
+        svid: &VerifiedSvid,
+        order: RequestOrder,
+        once: Once,
+    ) -> Result<Issued, Error> {
+        let target = self.check_scopes(&order.scopes)?;
+        let plan = || {
+            let now = self.now();
+            if let Some(answer) = self.answered(&once, now)? {
+                return self.granted_before(svid, &answer, now).map(Plan::nothing);
+            }
+            let (task, _) = self.load_own(svid, order.task, Load::Nothing)?;
+            let verdict = self.ask(svid, &task, &target, &order.scopes, order.ttl, now)?;
+            self.plan_grant(
+                svid,
+                task,
+                Vec::new(),
+                order.ttl,
+                verdict,
+                &once,
+                now,
+                Event::Issue,
+            )
+        };
+        self.make(self.settle(plan).await??)
+    }
+
+    /// Asks policy again, for the same scopes, and gives the lease a later end.
+    pub async fn renew_lease(
+        &self,
+        svid: &VerifiedSvid,
+        id: LeaseId,
+        ttl: Option<Duration>,
+        once: Once,
+    ) -> Result<Issued, Error> {
+        let plan = || {
+            let now = self.now();
+            if let Some(answer) = self.answered(&once, now)? {
+                return self.granted_before(svid, &answer, now).map(Plan::nothing);
+            }
+            let (task, leases) = self.load_own(svid, id.task, Load::One(id))?;
+            let lease = leases.first().ok_or(Error::NotFound("lease"))?;
+            let verdict = self.ask(svid, &task, &lease.target, &lease.scopes, ttl, now)?;
+            let event = |grant| Event::Renew(id, grant);
+            self.plan_grant(svid, task, leases, ttl, verdict, &once, now, event)
+        };
+        self.make(self.settle(plan).await??)
+    }
+
+    /// A task and its leases, if they are this caller's; others learn nothing of them.
+    pub(super) fn load_own(
+        &self,
+        svid: &VerifiedSvid,
+        id: TaskId,
+        need: Load,
+    ) -> Result<(Task, Vec<Lease>), Error> {
+        let found = load(&self.store.read()?, id, need)?;
+        found
+            .filter(|(task, _)| task.agent.0 == svid.id().as_str())
+            .ok_or(Error::NotFound("task"))
+    }
+
+    fn ask(
+        &self,
+        svid: &VerifiedSvid,
+        task: &Task,
+        target: &TargetName,
+        scopes: &[Scope],
+        ttl: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<(Question, Verdict), Error> {
+        self.registered(svid)?;
+        let facts = task_facts(task, now);
+        let question = self.question(svid.id().as_str(), target, facts, ttl, now)?;
+        let verdict = question.ask_all(scopes);
+        Ok((question, verdict))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one grant's whole context")]
+    fn plan_grant(
+        &self,
+        svid: &VerifiedSvid,
+        task: Task,
+        leases: Vec<Lease>,
+        ttl: Option<Duration>,
+        (question, verdict): (Question, Verdict),
+        once: &Once,
+        now: Timestamp,
+        event: impl Fn(Grant) -> Event,
+    ) -> Result<Plan<Result<Granted, Error>>, Error> {
+        let told = |entry| with_verdict(with_request(entry, once), &question, &verdict);
+        let permit = match &verdict.permit {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                let mut entry = told(self.entry("request.refused", Some(svid), now));
+                entry.agent = Some(task.agent.0.clone());
+                let (reason, message) = denial(refusal);
+                return self.plan_refusal(&task, entry, reason, message, once, now);
+            }
+        };
+        let guards = self.store.guards();
+        let grant = grant(svid, permit, &question.target.name, ttl);
+        let mut step = step(
+            &self.rules,
+            view(task.clone(), leases, &guards),
+            event(grant),
+            now,
+        );
+        let (Outcome::Issued(order) | Outcome::Renewed(order)) = step.outcome.clone() else {
+            return self.plan_lifecycle_refusal(svid, &task, &step, told, once, now);
+        };
+        let keys = self.keys.ring();
+        let prepared = self.jwt.prepare(keys.current(), &order)?;
+        step.identify(prepared.fingerprint());
+        let entry = self.entry_of(&task, &step, Some(svid), now).map(told);
+        let mut commit = self.commit_of(&task, &step, now);
+        commit.entries = drafts(entry)?;
+        commit.reads.push(Read::Guards(guards.epoch));
+        commit
+            .reads
+            .push(Read::Policy(quietus_core::Digest(permit.policy_digest())));
+        commit.grant = true;
+        let lease = order.lease();
+        self.answer_once(&mut commit, once, Answer::Lease(lease.id, lease.renewals));
+        let granted = Granted::New(Box::new(identified(step)?), prepared, keys);
+        Ok(Plan {
+            commit,
+            answer: Ok(granted),
+        })
+    }
+
+    fn plan_lifecycle_refusal<T>(
+        &self,
+        svid: &VerifiedSvid,
+        task: &Task,
+        step: &Step,
+        told: impl Fn(Entry) -> Entry,
+        once: &Once,
+        now: Timestamp,
+    ) -> Result<Plan<Result<T, Error>>, Error> {
+        let Outcome::Refused(refusal) = &step.outcome else {
+            return Err(Error::Busy);
+        };
+        let entry = self.entry_of(task, step, Some(svid), now).map(told);
+        let entry = entry.ok_or(Error::Busy)?;
+        self.plan_refusal(
+            task,
+            entry,
+            refusal.reason(),
+            refusal.to_string(),
+            once,
+            now,
+        )
+    }
+
+    /// A refusal is recorded like a grant.
+    pub(super) fn plan_refusal<T>(
+        &self,
+        task: &Task,
+        mut entry: Entry,
+        reason: &'static str,
+        message: String,
+        once: &Once,
+        now: Timestamp,
+    ) -> Result<Plan<Result<T, Error>>, Error> {
+        entry.refusal = Some(reason.to_owned());
+        entry.task = Some(quietus_ledger::Task {
+            id: task.id.to_string(),
+            state: task.state_name().to_owned(),
+            version: task.version,
+            ..Default::default()
+        });
+        let mut commit = Commit {
+            now,
+            entries: drafts(Some(entry))?,
+            ..Commit::default()
+        };
+        let answer = Answer::Refused(reason.to_owned(), message.clone());
+        self.answer_once(&mut commit, once, answer);
+        Ok(Plan {
+            commit,
+            answer: Err(Error::refused(reason, message)),
+        })
+    }
+
+    fn granted_before(
+        &self,
+        svid: &VerifiedSvid,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Result<Result<Granted, Error>, Error> {
+        let Answer::Lease(id, renewals) = answer else {
+            return Err(Error::KeyStale);
+        };
+        let (task, leases) = self.load_own(svid, id.task, Load::One(*id))?;
+        let lease = leases.first().filter(|lease| lease.renewals == *renewals);
+        let guards = self.store.guards();
+        lease
+            .and_then(|lease| IssueOrder::repeat(&task, lease, &guards, now))
+            .map(|order| Ok(Granted::Before(Box::new(order))))
+            .ok_or(Error::KeyStale)
+    }
+
+    /// The one place where a secret comes into being.
+    fn make(&self, granted: Granted) -> Result<Issued, Error> {
+        let (order, token) = match granted {
+            Granted::New(order, prepared, keys) => (order, prepared.sign(keys.current())),
+            Granted::Before(order) => {
+                let token = self
+                    .jwt
+                    .repeat(&self.keys.ring(), &order)
+                    .ok_or(Error::KeyStale)?;
+                (order, token)
+            }
+        };
+        self.signed.remember(token.fingerprint(), order.lease());
+        Ok(Issued {
+            lease: order.lease().clone(),
+            token,
+        })
+    }
+
+    /// All of one target, none twice, not too many.
+    fn check_scopes(&self, scopes: &[Scope]) -> Result<TargetName, Error> {
+        let most = self.config.limits.scopes_per_request;
+        let first = scopes.first().ok_or_else(|| {
+            Error::invalid(
+                "scopes",
+                "ask for at least one, for example orders-db:read:public.orders",
+            )
+        })?;
+        if scopes.len() > most {
+            return Err(Error::invalid(
+                "scopes",
+                format!("at most {most} at a time"),
+            ));
+        }
+        if scopes.iter().any(|scope| scope.target() != first.target()) {
+            return Err(Error::invalid(
+                "scopes",
+                "all must be of one target: a token has one audience",
+            ));
+        }
+        let twice = scopes
+            .iter()
+            .enumerate()
+            .any(|(i, scope)| scopes[..i].contains(scope));
+        if twice {
+            return Err(Error::invalid("scopes", "one is there twice"));
+        }
+        Ok(first.target().clone())
+    }
+}
+
+fn grant(
+    svid: &VerifiedSvid,
+    permit: &Permit,
+    target: &TargetName,
+    ttl: Option<Duration>,
+) -> Grant {
+    Grant {
+        caller: caller_of(svid),
+        target: target.clone(),
+        scopes: permit.scopes().to_vec(),
+        enforced: Enforced::AtBroker,
+        ttl,
+        policy_max: permit
+            .max_ttl_seconds()
+            .map(|(seconds, _)| Duration::from_secs(seconds)),
+    }
+}
+
+/// The order with what identifies the credential in it.
+fn identified(step: Step) -> Result<IssueOrder, Error> {
+    match step.outcome {
+        Outcome::Issued(order) | Outcome::Renewed(order) => Ok(order),
+        _ => Err(Error::Busy),
+    }
+}
+
+fn with_verdict(mut entry: Entry, question: &Question, verdict: &Verdict) -> Entry {
+    entry.decisions = verdict.decisions.clone();
+    entry.policy = Some(question.digest());
+    entry.facts = Some(question.facts());
+    entry
+}

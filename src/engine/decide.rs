@@ -1,0 +1,198 @@
+//! Asking policy. What decides never sees a credential; what makes one never decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quietus_core::{Scope, TargetName, Task, Timestamp};
+use quietus_identity::{Purpose, VerifiedSvid};
+use quietus_ledger as ledger;
+use quietus_policy::{
+    AgentFacts, Decision, Outcome, Permit, PolicySet, Request, TargetFacts, TaskFacts,
+};
+
+use super::record::hex;
+use super::{Engine, Error};
+use crate::config::AgentEntry;
+
+/// Everything that policy is told, and who answers.
+pub(super) struct Question {
+    pub(super) agent: AgentFacts,
+    pub(super) target: TargetFacts,
+    pub(super) task: TaskFacts,
+    pub(super) ttl_seconds: u64,
+    pub(super) now: Timestamp,
+    pub(super) policy: Arc<PolicySet>,
+}
+
+/// What policy said of every scope, as it is recorded and as it is acted on.
+pub(super) struct Verdict {
+    pub(super) permit: Result<Permit, quietus_policy::Refusal>,
+    pub(super) decisions: Vec<ledger::Decision>,
+}
+
+impl Engine {
+    /// What the register says of the agent, provided that its SVID is trusted at this moment: a grant that has to
+    /// be planned anew may be planned under other bundles.
+    pub(super) fn registered(&self, svid: &VerifiedSvid) -> Result<&AgentEntry, Error> {
+        let id = svid.id().as_str();
+        svid.still_trusted(&self.trust.current(), Purpose::Client, self.now().seconds())
+            .map_err(|error| Error::refused(error.reason(), error.to_string()))?;
+        self.config.agent(id).ok_or_else(|| {
+            Error::refused(
+                "AGENT_NOT_REGISTERED",
+                format!("{id} is not a registered agent: add an [[agent]] entry for it to the broker's configuration"),
+            )
+        })
+    }
+
+    pub(super) fn question(
+        &self,
+        agent: &str,
+        target: &TargetName,
+        task: TaskFacts,
+        ttl: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Question, Error> {
+        let entry = self.config.agent(agent).ok_or(Error::NotFound("agent"))?;
+        let known = self.config.target(target).ok_or_else(|| {
+            Error::invalid(
+                "scopes",
+                format!("there is no target {target}: see `quietus status`"),
+            )
+        })?;
+        let domain = quietus_core::AgentId(agent.to_owned());
+        Ok(Question {
+            agent: AgentFacts {
+                id: agent.to_owned(),
+                trust_domain: domain.trust_domain().to_owned(),
+                owner: entry.owner.clone(),
+                team: entry.team.clone(),
+                environment: entry.environment.clone(),
+                tier: i64::from(entry.tier),
+            },
+            target: TargetFacts {
+                name: target.clone(),
+                environment: known.environment.clone(),
+                sensitivity: i64::from(known.sensitivity),
+                kind: known.kind.as_str().to_owned(),
+            },
+            task,
+            ttl_seconds: ttl.unwrap_or(self.rules.default_ttl).as_secs(),
+            now,
+            policy: self.policy.load_full(),
+        })
+    }
+}
+
+impl Question {
+    pub(super) fn ask(&self, scope: &Scope) -> Decision {
+        self.policy.decide(&self.request(scope))
+    }
+
+    pub(super) fn request<'a>(&'a self, scope: &'a Scope) -> Request<'a> {
+        Request {
+            agent: &self.agent,
+            target: &self.target,
+            scope,
+            task: &self.task,
+            ttl_seconds: self.ttl_seconds,
+            // There are no approvals yet, so nothing that needs one is permitted.
+            approved: false,
+            now_unix_seconds: self.now.seconds(),
+        }
+    }
+
+    pub(super) fn ask_all(&self, scopes: &[Scope]) -> Verdict {
+        let decisions: Vec<_> = scopes
+            .iter()
+            .map(|scope| (scope.clone(), self.ask(scope)))
+            .collect();
+        Verdict {
+            decisions: decisions
+                .iter()
+                .map(|(scope, decision)| recorded(scope, decision))
+                .collect(),
+            permit: Permit::all(decisions),
+        }
+    }
+
+    pub(super) fn digest(&self) -> String {
+        hex(&self.policy.digest())
+    }
+
+    pub(super) fn facts(&self) -> ledger::Facts {
+        ledger::Facts {
+            agent_environment: self.agent.environment.clone(),
+            approved: false,
+            delegation_depth: self.task.delegation_depth,
+            owner: self.agent.owner.clone(),
+            target_environment: self.target.environment.clone(),
+            target_kind: self.target.kind.clone(),
+            target_sensitivity: self.target.sensitivity,
+            task_age: self.task.age_seconds,
+            task_environment: self.task.environment.clone(),
+            task_held: self.task.held,
+            task_leases: self.task.live_leases,
+            team: self.agent.team.clone(),
+            tier: self.agent.tier,
+            time: self.now.seconds(),
+            ttl: self.ttl_seconds,
+        }
+    }
+}
+
+pub(super) fn task_facts(task: &Task, now: Timestamp) -> TaskFacts {
+    TaskFacts {
+        age_seconds: now.since(task.opened_at).as_secs(),
+        environment: task.environment.clone(),
+        live_leases: u64::from(task.live),
+        held: task.liveness.hold_due.is_some_and(|due| now < due),
+        delegation_depth: 0,
+    }
+}
+
+/// What an agent is told of a denial: its own scopes, and which policies forbade; never their text.
+pub(super) fn denial(refusal: &quietus_policy::Refusal) -> (&'static str, String) {
+    let quietus_policy::Refusal::Denied(denials) = refusal else {
+        return ("INVALID_SCOPES", refusal.to_string());
+    };
+    let needs_approval = |denial: &quietus_policy::Denial| {
+        matches!(denial.decision.outcome(), Outcome::ApprovalNeeded { .. })
+    };
+    let told: Vec<String> = denials.iter().map(one_denial).collect();
+    let reason = match denials.iter().all(needs_approval) {
+        true => "APPROVAL_NEEDED",
+        false => "DENIED_BY_POLICY",
+    };
+    (reason, told.join("; "))
+}
+
+fn one_denial(denial: &quietus_policy::Denial) -> String {
+    let scope = &denial.scope;
+    let by = denial.decision.determining().join(", ");
+    match denial.decision.outcome() {
+        Outcome::ApprovalNeeded { .. } => format!("{scope} needs an approval, by policy {by}"),
+        _ if by.is_empty() => format!("no policy permits {scope}"),
+        _ => format!("{scope} is forbidden by policy {by}"),
+    }
+}
+
+fn recorded(scope: &Scope, decision: &Decision) -> ledger::Decision {
+    ledger::Decision {
+        deciding: decision
+            .determining()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        outcome: outcome_word(decision.outcome()).to_owned(),
+        scope: scope.to_string(),
+    }
+}
+
+pub(super) fn outcome_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Permit => "permit",
+        Outcome::Deny => "deny",
+        Outcome::ApprovalNeeded { .. } => "approval_needed",
+    }
+}

@@ -1,0 +1,285 @@
+//! What the broker does: read a snapshot, decide, step, commit, act, reply.
+//!
+//! Every change takes the same road ([`Engine::settle`]): a plan is made from what was read, submitted with its
+//! read-set, and made again if somebody else was faster. Nothing here takes a lock, and nothing secret is made
+//! before its commit.
+
+mod credential;
+mod decide;
+mod end;
+mod explain;
+mod introspect;
+mod list;
+mod liveness;
+mod once;
+mod open;
+mod operate;
+mod record;
+mod revoke;
+mod start;
+mod timekeeper;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use quietus_core::{
+    AgentId, Caller, Digest, Identity, Lease, Load, Rules, Step, Task, TaskId, Timestamp, View,
+    next_deadline,
+};
+use quietus_identity::VerifiedSvid;
+use quietus_ledger::EntryError;
+use quietus_policy::PolicySet;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::issuers::jwt::{JwtError, JwtIssuer};
+use crate::keys::{Keys, KeysError};
+use crate::store::{Change, Commit, CommitError, Committed, Retry, Snapshot, Store, StoreError};
+use crate::trust::Trust;
+
+pub use credential::{Issued, RequestOrder};
+pub use explain::Explained;
+pub use introspect::Active;
+pub use list::{LeaseFilter, Listed, TaskFilter};
+pub use liveness::{Hold, alive_until};
+pub use once::Once;
+pub use open::{OpenRequest, Opened};
+pub use operate::{PolicyFolderError, Status, read_policies};
+pub use revoke::{Revoked, Target};
+pub use start::StartError;
+
+/// How often a plan is made anew before the caller is asked to try later.
+const ATTEMPTS: usize = 200;
+
+/// The broker, but for its sockets.
+pub struct Engine {
+    config: Config,
+    rules: Rules,
+    broker: String,
+    store: Store,
+    clock: Clock,
+    policy: ArcSwap<PolicySet>,
+    keys: Keys,
+    jwt: JwtIssuer,
+    signed: introspect::Signed,
+    holds: liveness::Holds,
+    trust: Arc<Trust>,
+    started_at: Timestamp,
+    /// One at a time: wide revocations, freezes, reloads, rotations.
+    operating: tokio::sync::Mutex<()>,
+}
+
+/// Why a call did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It was decided, and recorded, that it is not to be.
+    #[error("{}", .0.message)]
+    Refused(Refused),
+    /// The request makes no sense.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// The field that is wrong.
+        field: &'static str,
+        /// What to do about it.
+        message: String,
+    },
+    /// No such thing, or it is not the caller's to see.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The idempotency key was used for another request.
+    #[error("this idempotency key was used for another request: use a new key")]
+    KeyReused,
+    /// The answer to an earlier use of the idempotency key can no longer be given.
+    #[error("the answer to this idempotency key can no longer be given: use a new key")]
+    KeyStale,
+    /// Others kept being faster.
+    #[error("too many changes at once: try again")]
+    Busy,
+    /// The disk is short of space.
+    #[error("{}", CommitError::NoSpace)]
+    NoSpace,
+    /// The broker is stopping.
+    #[error("the broker is stopping")]
+    Stopped,
+    /// Something that is not the caller's business went wrong.
+    #[error("internal error")]
+    Internal(#[from] Internal),
+}
+
+/// A refusal, as told to whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// A stable upper-case word.
+    pub reason: String,
+    /// What a person can do with it.
+    pub message: String,
+}
+
+/// What must not leave the broker but in its log.
+#[derive(Debug, thiserror::Error)]
+pub enum Internal {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+/// What to commit, and what to answer once it is.
+struct Plan<T> {
+    commit: Commit,
+    answer: T,
+}
+
+impl Engine {
+    /// Effective time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The store, to watch and to close.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Commits a plan; makes it anew as often as something it rests on has changed.
+    async fn settle<T>(&self, make: impl Fn() -> Result<Plan<T>, Error>) -> Result<T, Error> {
+        self.settle_at(make).await.map(|(answer, _)| answer)
+    }
+
+    async fn settle_at<T>(
+        &self,
+        make: impl Fn() -> Result<Plan<T>, Error>,
+    ) -> Result<(T, Option<Committed>), Error> {
+        for _ in 0..ATTEMPTS {
+            let Plan { commit, answer } = make()?;
+            if commit.is_empty() {
+                return Ok((answer, None));
+            }
+            match self.store.commit(commit).await {
+                Ok(committed) => return Ok((answer, Some(committed))),
+                Err(CommitError::Conflict) => tokio::task::yield_now().await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// A commit that makes a step, resting on the task as it was read.
+    fn commit_of(&self, before: &Task, step: &Step, now: Timestamp) -> Commit {
+        let change = step.task.as_ref().map(|task| Change {
+            task: task.clone(),
+            due: next_deadline(task, self.rules.retention),
+            leases: step.leases.clone(),
+            retry: Retry::Now,
+        });
+        Commit {
+            now,
+            reads: vec![crate::store::Read::Task(before.id, before.version)],
+            change,
+            ..Commit::default()
+        }
+    }
+}
+
+impl<T> Plan<T> {
+    fn nothing(answer: T) -> Self {
+        Self {
+            commit: Commit::default(),
+            answer,
+        }
+    }
+}
+
+/// The caller as the lifecycle knows it: a verified SVID and nothing less.
+fn caller_of(svid: &VerifiedSvid) -> Caller {
+    Caller {
+        agent: AgentId(svid.id().to_string()),
+        identity: Identity {
+            certificate: Digest(svid.fingerprint()),
+            anchor: Digest(svid.anchor()),
+            until: Timestamp::from_seconds(svid.trusted_until()),
+        },
+    }
+}
+
+/// A task and those of its leases that an event needs.
+fn load(snapshot: &Snapshot, id: TaskId, need: Load) -> Result<Option<(Task, Vec<Lease>)>, Error> {
+    let Some(task) = snapshot.task(id)? else {
+        return Ok(None);
+    };
+    let leases = match need {
+        Load::Nothing => Vec::new(),
+        Load::One(lease) => snapshot.lease(lease)?.into_iter().collect(),
+        Load::Live => snapshot.live_leases(&task)?,
+    };
+    Ok(Some((task, leases)))
+}
+
+fn view<'g>(task: Task, leases: Vec<Lease>, guards: &'g Arc<quietus_core::Guards>) -> View<'g> {
+    View {
+        task,
+        leases,
+        guards,
+    }
+}
+
+impl Error {
+    fn refused(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Refused(Refused {
+            reason: reason.into(),
+            message: message.into(),
+        })
+    }
+
+    fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<EntryError> for Error {
+    fn from(error: EntryError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<KeysError> for Error {
+    fn from(error: KeysError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<JwtError> for Error {
+    fn from(error: JwtError) -> Self {
+        Self::invalid("scopes", error.to_string())
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict => Self::Busy,
+            CommitError::OpenTasks(_) => Self::refused("TOO_MANY_OPEN_TASKS", error.to_string()),
+            CommitError::NoSpace => Self::NoSpace,
+            CommitError::Stopped(_) => Self::Stopped,
+        }
+    }
+}

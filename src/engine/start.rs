@@ -1,0 +1,175 @@
+//! Starting: everything that fell due while the broker was away is ended before the first request is served.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use quietus_core::{Cause, Event, Task};
+
+use super::operate::{PolicyFolderError, read_policies};
+use super::record::drafts;
+use super::{Engine, Error, Plan};
+use crate::clock::{Clock, TimeSource};
+use crate::config::Config;
+use crate::issuers::jwt::JwtIssuer;
+use crate::keys::{Keys, KeysError};
+use crate::store::{Commit, OpenError, Options, Store};
+use crate::trust::Trust;
+
+/// Why the broker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The policies.
+    #[error("the policies do not load: {0}")]
+    Policy(#[from] PolicyFolderError),
+    /// Something that had to be done first.
+    #[error("the broker could not get ready: {}", causes(.0))]
+    Ready(#[from] Error),
+}
+
+impl Engine {
+    /// A broker that is ready to serve, under this SPIFFE ID.
+    pub async fn start(
+        config: Config,
+        broker: String,
+        trust: Arc<Trust>,
+        time: Arc<dyn TimeSource>,
+        accept_restored: bool,
+    ) -> Result<Arc<Self>, StartError> {
+        let store = Store::open(&Options {
+            path: config.store.path.clone(),
+            cache_bytes: config.store.cache_bytes,
+            min_free_bytes: config.store.min_free_bytes,
+            accept_restored,
+        })?;
+        Self::start_on(store, config, broker, trust, time).await
+    }
+
+    /// The same on a store that is already open.
+    pub async fn start_on(
+        store: Store,
+        config: Config,
+        broker: String,
+        trust: Arc<Trust>,
+        time: Arc<dyn TimeSource>,
+    ) -> Result<Arc<Self>, StartError> {
+        let clock = Clock::new(time, store.header().high_water());
+        let rules = quietus_core::Rules::from(&config.limits);
+        let now = clock.now();
+        let policy = read_policies(&config.policy.dir)?;
+        let keys = Keys::open(&config.keys.dir, rules.max_ttl, now)?;
+        let issuer = config
+            .broker
+            .issuer
+            .clone()
+            .unwrap_or_else(|| broker.clone());
+        let engine = Arc::new(Self {
+            rules,
+            broker,
+            store,
+            clock,
+            policy: ArcSwap::from_pointee(
+                quietus_policy::PolicySet::compile(Vec::new()).map_err(PolicyFolderError::from)?,
+            ),
+            keys,
+            jwt: JwtIssuer::new(issuer),
+            signed: super::introspect::Signed::default(),
+            holds: super::liveness::Holds::default(),
+            trust,
+            started_at: now,
+            operating: tokio::sync::Mutex::new(()),
+            config,
+        });
+        engine.record_start().await?;
+        engine.adopt_policy(policy, None).await?;
+        engine.get_ready().await?;
+        Ok(engine)
+    }
+
+    /// Says in the ledger that it stops, and until when it has kept time.
+    pub async fn stop(&self) -> Result<(), Error> {
+        self.record("broker.stopped", &[]).await
+    }
+
+    /// Ends every task whose agent's identity is no longer trusted.
+    pub async fn trust_changed(self: &Arc<Self>) -> Result<(), Error> {
+        // Grants that were planned under the old bundles conflict from here on, and are planned anew.
+        let entry = self.entry("trust.changed", None, self.now());
+        self.change_guards(|guards| Some(guards.touched()), &entry)
+            .await?;
+        self.end_untrusted().await
+    }
+
+    async fn record_start(&self) -> Result<(), Error> {
+        let ahead = self.clock.ahead().as_millis().to_string();
+        let kid = self.keys.ring().current().kid().to_owned();
+        let restored = self.store.restored().map(|seq| seq.to_string());
+        let mut detail = vec![("kid", kid), ("clock_ahead_ms", ahead)];
+        detail.extend(restored.map(|seq| ("restored_at_entry", seq)));
+        self.record("broker.started", &detail).await
+    }
+
+    async fn record(&self, event: &str, detail: &[(&str, String)]) -> Result<(), Error> {
+        self.settle(|| {
+            let now = self.now();
+            let mut entry = self.entry(event, None, now);
+            entry.detail = detail
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect();
+            let commit = Commit {
+                now,
+                entries: drafts(Some(entry))?,
+                ..Commit::default()
+            };
+            Ok(Plan { commit, answer: () })
+        })
+        .await
+    }
+
+    async fn get_ready(self: &Arc<Self>) -> Result<(), Error> {
+        if self.store.restored().is_some() {
+            self.end_all(Task::is_open, &Event::EndTask(Cause::Restored))
+                .await?;
+        }
+        let floors: Vec<_> = self.store.guards().floors.keys().cloned().collect();
+        for selector in floors {
+            self.sweep(&selector).await?;
+        }
+        self.run_due().await?;
+        self.end_untrusted().await
+    }
+
+    async fn end_untrusted(self: &Arc<Self>) -> Result<(), Error> {
+        let trust = self.trust.current();
+        let untrusted = |task: &Task| task.is_open() && !is_trusted(&trust, task);
+        self.end_all(untrusted, &Event::EndTask(Cause::IdentityUntrusted))
+            .await?;
+        Ok(())
+    }
+}
+
+fn is_trusted(trust: &quietus_identity::TrustBundles, task: &Task) -> bool {
+    let bundle = task
+        .agent
+        .trust_domain()
+        .parse()
+        .ok()
+        .and_then(|domain| trust.get(&domain));
+    bundle.is_some_and(|bundle| {
+        let mut anchors = bundle.anchors().iter();
+        anchors.any(|anchor| anchor.fingerprint() == task.identity.anchor.0)
+    })
+}
+
+fn causes(error: &Error) -> String {
+    match error {
+        Error::Internal(internal) => internal.to_string(),
+        other => other.to_string(),
+    }
+}

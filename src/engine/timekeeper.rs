@@ -1,0 +1,143 @@
+//! Endings that come by themselves, and upkeep.
+//!
+//! Nothing rests on this being prompt: whatever is overdue is refused by everything that looks at it. It is what
+//! records the endings and tells the targets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quietus_core::{Event, Outcome, next_deadline};
+
+use super::record::drafts;
+use super::{Engine, Error, Plan};
+use crate::store::{Change, Commit, Read, Retry};
+
+/// How many tasks are ended side by side: few enough that grants in between do not wait long.
+const AT_ONCE: usize = 128;
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How many ticks lie between two rounds of upkeep.
+const UPKEEP: u32 = 10;
+/// How far effective time may run ahead of the wall clock before it is worth a word.
+const ANOMALY: Duration = Duration::from_secs(2);
+/// How old the recorded high-water mark may become.
+const MARK_AGE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Ends everything that is due; how many tasks were looked at.
+    pub async fn run_due(self: &Arc<Self>) -> Result<usize, Error> {
+        let mut looked_at = 0;
+        loop {
+            let due = self.store.read()?.due(self.now(), AT_ONCE)?;
+            if due.is_empty() {
+                return Ok(looked_at);
+            }
+            looked_at += due.len();
+            let mut running = tokio::task::JoinSet::new();
+            for due in due {
+                let engine = Arc::clone(self);
+                running.spawn(async move { engine.run_one(due.task).await });
+            }
+            while let Some(done) = running.join_next().await {
+                done.map_err(|_| Error::Stopped)??;
+            }
+        }
+    }
+
+    /// Keeps time until the store fails.
+    pub async fn keep_time(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut anomalous = false;
+        for round in 0u32.. {
+            tick.tick().await;
+            if let Err(error) = self.run_due().await {
+                tracing::error!(%error, "ending what is due failed; trying again");
+            }
+            if round % UPKEEP == 0
+                && let Err(error) = self.upkeep(&mut anomalous).await
+            {
+                tracing::error!(%error, "upkeep failed; trying again");
+            }
+        }
+    }
+
+    async fn run_one(&self, id: quietus_core::TaskId) -> Result<(), Error> {
+        let step = self.step_task(id, &Event::Due, None).await?;
+        match step {
+            Some(step) if step.task.is_none() && step.outcome == Outcome::Unchanged => {
+                self.reschedule(id).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The row said due and the task says not yet, as after a change of the configured retention.
+    async fn reschedule(&self, id: quietus_core::TaskId) -> Result<(), Error> {
+        self.settle(|| {
+            let Some(task) = self.store.read()?.task(id)? else {
+                return Ok(Plan::nothing(()));
+            };
+            let due = next_deadline(&task, self.rules.retention);
+            let reads = vec![Read::Task(id, task.version)];
+            let change = Change {
+                task,
+                due,
+                leases: Vec::new(),
+                retry: Retry::Now,
+            };
+            let commit = Commit {
+                now: self.now(),
+                reads,
+                change: Some(change),
+                ..Commit::default()
+            };
+            Ok(Plan { commit, answer: () })
+        })
+        .await
+    }
+
+    async fn upkeep(&self, anomalous: &mut bool) -> Result<(), Error> {
+        self.store.check_space();
+        if let Err(error) = self.store.sync_mark() {
+            tracing::warn!(%error, "the mark beside the store could not be synced");
+        }
+        let retired = self.keys.retire(self.now())?;
+        if !retired.is_empty() {
+            self.signed.forget_all();
+            tracing::info!(?retired, "signing keys retired");
+        }
+        self.watch_clock(anomalous).await
+    }
+
+    /// Records a clock that has stepped back, once, and the high-water mark while anything depends on it.
+    async fn watch_clock(&self, anomalous: &mut bool) -> Result<(), Error> {
+        let now = self.now();
+        let ahead = self.clock.ahead();
+        let header = self.store.header();
+        let newly = ahead > ANOMALY && !*anomalous;
+        *anomalous = ahead > ANOMALY;
+        if newly {
+            tracing::warn!(
+                ?ahead,
+                "the wall clock has stepped back; effective time goes on"
+            );
+        }
+        let stale = now.since(header.high_water()) > MARK_AGE && header.open_tasks > 0;
+        if !newly && !stale {
+            return Ok(());
+        }
+        let mut entry = self.entry("clock.stepped_back", None, now);
+        entry
+            .detail
+            .insert("ahead_ms".to_owned(), ahead.as_millis().to_string());
+        let commit = Commit {
+            now,
+            entries: drafts(newly.then_some(entry))?,
+            mark: true,
+            ..Commit::default()
+        };
+        self.store.commit(commit).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,327 @@
+//! What operators call.
+
+use quietus_policy::{DecidingPolicy, Explanation};
+use tonic::{Request, Response, Status};
+
+use super::Front;
+use super::broker::{once, shown};
+use super::caller::{Caller, caller};
+use crate::api::v1::operator_server::Operator;
+use crate::api::{self, v1};
+use crate::engine::{Explained, LeaseFilter, Once, Revoked, TaskFilter};
+
+#[tonic::async_trait]
+impl Operator for Front {
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<v1::ListTasksResponse>, Status> {
+        self.operator(&request)?;
+        let request = request.into_inner();
+        let filter = TaskFilter {
+            state: task_state(request.state()),
+            agent: given(request.agent),
+            trust_domain: given(request.trust_domain),
+        };
+        let after = given(request.page_token)
+            .map(|id| api::task_id(&id))
+            .transpose();
+        let listed = self
+            .engine
+            .list_tasks(
+                &filter,
+                after.map_err(api::status)?,
+                api::pages(request.page_size),
+            )
+            .map_err(api::status)?;
+        Ok(Response::new(v1::ListTasksResponse {
+            tasks: listed.rows.iter().map(api::task).collect(),
+            next_page_token: listed.next.map(|id| id.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn list_leases(
+        &self,
+        request: Request<v1::ListLeasesRequest>,
+    ) -> Result<Response<v1::ListLeasesResponse>, Status> {
+        self.operator(&request)?;
+        let request = request.into_inner();
+        let state = lease_state(request.state());
+        let task = given(request.task_id)
+            .map(|id| api::task_id(&id))
+            .transpose();
+        let target = given(request.target)
+            .map(|name| api::target_name(&name))
+            .transpose();
+        let after = given(request.page_token)
+            .map(|id| api::lease_id(&id))
+            .transpose();
+        let filter = LeaseFilter {
+            task: task.map_err(api::status)?,
+            agent: given(request.agent),
+            target: target.map_err(api::status)?,
+            state,
+        };
+        let listed = self
+            .engine
+            .list_leases(
+                &filter,
+                after.map_err(api::status)?,
+                api::pages(request.page_size),
+            )
+            .map_err(api::status)?;
+        let rows = listed.rows.iter();
+        Ok(Response::new(v1::ListLeasesResponse {
+            leases: rows
+                .map(|(lease, agent)| shown(&self.engine, lease, agent))
+                .collect(),
+            next_page_token: listed.next.map(|id| id.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn revoke(
+        &self,
+        request: Request<v1::RevokeRequest>,
+    ) -> Result<Response<v1::RevokeResponse>, Status> {
+        let caller = self.operator(&request)?;
+        let request = request.into_inner();
+        let target = api::selector(request.selector).map_err(api::status)?;
+        let revoked = match request.dry_run {
+            true => self.engine.would_revoke(&target),
+            false => {
+                self.engine
+                    .revoke(&caller.svid, target, &request.reason)
+                    .await
+            }
+        };
+        Ok(Response::new(revoke_response(
+            &revoked.map_err(api::status)?,
+        )))
+    }
+
+    async fn freeze(
+        &self,
+        request: Request<v1::FreezeRequest>,
+    ) -> Result<Response<v1::FreezeResponse>, Status> {
+        let caller = self.operator(&request)?;
+        let request = request.into_inner();
+        let selector = api::wide_selector(request.selector).map_err(api::status)?;
+        let frozen = self
+            .engine
+            .freeze(&caller.svid, selector, &request.reason)
+            .await;
+        frozen.map_err(api::status)?;
+        Ok(Response::new(v1::FreezeResponse {}))
+    }
+
+    async fn thaw(
+        &self,
+        request: Request<v1::ThawRequest>,
+    ) -> Result<Response<v1::ThawResponse>, Status> {
+        let caller = self.operator(&request)?;
+        let selector = api::wide_selector(request.into_inner().selector).map_err(api::status)?;
+        let thawed = self
+            .engine
+            .thaw(&caller.svid, &selector)
+            .await
+            .map_err(api::status)?;
+        Ok(Response::new(v1::ThawResponse { thawed }))
+    }
+
+    async fn reload_policy(
+        &self,
+        request: Request<v1::ReloadPolicyRequest>,
+    ) -> Result<Response<v1::ReloadPolicyResponse>, Status> {
+        let caller = self.operator(&request)?;
+        let reloaded = self.engine.reload_policy(Some(&caller.svid)).await;
+        let (previous_digest, digest, policies) = reloaded.map_err(api::status)?;
+        Ok(Response::new(v1::ReloadPolicyResponse {
+            digest,
+            previous_digest,
+            policies: u32::try_from(policies).unwrap_or(u32::MAX),
+        }))
+    }
+
+    async fn explain_decision(
+        &self,
+        request: Request<v1::ExplainDecisionRequest>,
+    ) -> Result<Response<v1::ExplainDecisionResponse>, Status> {
+        self.operator(&request)?;
+        let request = request.into_inner();
+        let agent = api::spiffe_id(&request.agent).map_err(api::status)?;
+        let scopes = api::scopes(&request.scopes).map_err(api::status)?;
+        let ttl = api::duration("ttl", request.ttl).map_err(api::status)?;
+        let task = given(request.task_id)
+            .map(|id| api::task_id(&id))
+            .transpose();
+        let (policy_digest, explained) = self
+            .engine
+            .explain(agent.as_str(), &scopes, ttl, task.map_err(api::status)?)
+            .map_err(api::status)?;
+        Ok(Response::new(v1::ExplainDecisionResponse {
+            policy_digest,
+            scopes: explained.iter().map(scope_explanation).collect(),
+        }))
+    }
+
+    async fn rotate_keys(
+        &self,
+        request: Request<v1::RotateKeysRequest>,
+    ) -> Result<Response<v1::RotateKeysResponse>, Status> {
+        let caller = self.operator(&request)?;
+        let mut request = request.into_inner();
+        let once = once!("RotateKeys", caller, request);
+        let rotated = self.engine.rotate_keys(&caller.svid, once).await;
+        let (kid, previous_kid) = rotated.map_err(api::status)?;
+        Ok(Response::new(v1::RotateKeysResponse { kid, previous_kid }))
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        self.operator(&request)?;
+        Ok(Response::new(self.status()))
+    }
+}
+
+impl Front {
+    fn operator<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        let caller = caller(request)?;
+        let id = caller.svid.id().as_str();
+        match self.engine.config().is_operator(id) {
+            true => Ok(caller),
+            false => Err(api::refused(
+                "NOT_AN_OPERATOR",
+                format!(
+                    "{id} is not an operator: add an [[operator]] entry for it to the broker's configuration"
+                ),
+            )),
+        }
+    }
+
+    fn status(&self) -> v1::GetStatusResponse {
+        let status = self.engine.status();
+        let mut degraded: Vec<String> = status.degraded.iter().map(ToString::to_string).collect();
+        let trust_domains = self.trust.status();
+        let broken = trust_domains.iter().filter(|domain| domain.error.is_some());
+        degraded.extend(broken.map(|domain| format!("trust_bundle:{}", domain.domain)));
+        v1::GetStatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            broker: status.broker,
+            started_at: Some(api::timestamp(status.started_at)),
+            now: Some(api::timestamp(status.now)),
+            clock_ahead: status.clock_ahead.try_into().ok(),
+            open_tasks: status.header.open_tasks,
+            live_leases: status.header.live_leases,
+            revoking_leases: status.header.revoking_leases,
+            ledger_entries: status.header.seq,
+            policy_digest: status.policy_digest,
+            policies: u32::try_from(status.policies).unwrap_or(u32::MAX),
+            kid: status.kid,
+            trust_domains: trust_domains.iter().map(trust_domain).collect(),
+            freezes: status.freezes.iter().map(freeze).collect(),
+            degraded,
+            targets: self.engine.config().targets().map(target).collect(),
+            store_bytes: status.store_bytes,
+        }
+    }
+}
+
+fn trust_domain(domain: &crate::trust::BundleStatus) -> v1::TrustDomainStatus {
+    let loaded_at = quietus_core::Timestamp::from_seconds(domain.loaded_at);
+    v1::TrustDomainStatus {
+        name: domain.domain.to_string(),
+        anchors: u32::try_from(domain.anchors).unwrap_or(u32::MAX),
+        bundle: domain.path.display().to_string(),
+        loaded_at: Some(api::timestamp(loaded_at)),
+        error: domain.error.clone().unwrap_or_default(),
+    }
+}
+
+fn freeze((selector, freeze): &(quietus_core::Selector, quietus_core::Freeze)) -> v1::FreezeStatus {
+    v1::FreezeStatus {
+        selector: Some(api::selector_of(selector)),
+        by: freeze.by.0.clone(),
+        at: Some(api::timestamp(freeze.at)),
+        reason: freeze.reason.clone(),
+    }
+}
+
+fn target(target: &crate::config::Target) -> v1::TargetStatus {
+    v1::TargetStatus {
+        name: target.name.to_string(),
+        kind: target.kind.as_str().to_owned(),
+    }
+}
+
+fn revoke_response(revoked: &Revoked) -> v1::RevokeResponse {
+    v1::RevokeResponse {
+        tasks: revoked.tasks,
+        leases: revoked.leases,
+        task_ids: revoked.task_ids.iter().map(ToString::to_string).collect(),
+        lease_ids: revoked.lease_ids.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn scope_explanation(explained: &Explained) -> v1::ScopeExplanation {
+    let Explanation {
+        decision,
+        determining,
+        near_misses,
+        ..
+    } = &explained.explanation;
+    let max_ttl = decision.max_ttl_seconds();
+    v1::ScopeExplanation {
+        scope: explained.scope.to_string(),
+        outcome: explained.outcome().to_owned(),
+        determining: determining.iter().map(policy_source).collect(),
+        near_misses: near_misses
+            .iter()
+            .map(|miss| miss.sentence.clone())
+            .collect(),
+        errors: decision
+            .faults()
+            .iter()
+            .map(|fault| fault.message.clone())
+            .collect(),
+        max_ttl: max_ttl.map(|(seconds, _)| prost_types::Duration {
+            seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+            nanos: 0,
+        }),
+        max_ttl_policy: max_ttl
+            .map(|(_, policy)| policy.to_owned())
+            .unwrap_or_default(),
+    }
+}
+
+fn policy_source(policy: &DecidingPolicy) -> v1::PolicySource {
+    v1::PolicySource {
+        id: policy.id.to_string(),
+        file: policy.place.to_string(),
+        text: policy.text.to_string(),
+    }
+}
+
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn task_state(state: v1::TaskState) -> Option<&'static str> {
+    match state {
+        v1::TaskState::Unspecified => None,
+        v1::TaskState::Open => Some("Open"),
+        v1::TaskState::Closing => Some("Closing"),
+        v1::TaskState::Closed => Some("Closed"),
+    }
+}
+
+fn lease_state(state: v1::LeaseState) -> Option<&'static str> {
+    match state {
+        v1::LeaseState::Unspecified => None,
+        v1::LeaseState::Issuing => Some("Issuing"),
+        v1::LeaseState::Active => Some("Active"),
+        v1::LeaseState::Revoking => Some("Revoking"),
+        v1::LeaseState::Ended => Some("Ended"),
+    }
+}

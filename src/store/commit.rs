@@ -1,0 +1,474 @@
+//! The commit path: conditional writes, grouped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use quietus_core::{AgentId, Digest, Enforced, Guards, Lease, LeaseId, Task, TaskId, Timestamp};
+use quietus_ledger::Draft;
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, WriteTransaction};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::mark::Mark;
+use super::rows::{self, Effect, Header, RequestKey, RequestRow, Stub};
+use super::{CommitError, StoreError};
+
+/// How many commits may wait.
+pub(super) const QUEUE: usize = 4096;
+/// How many go into one transaction.
+const BATCH: usize = 256;
+
+/// A change that is made if nothing in its read-set has changed, and not at all otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// The effective time at which it was decided.
+    pub now: Timestamp,
+    /// What it rests on.
+    pub reads: Vec<Read>,
+    /// The task and leases as they are to be.
+    pub change: Option<Change>,
+    /// A task to forget, with its leases. Its version must be in the read-set.
+    pub purge: Option<TaskId>,
+    /// Freezes and floors as they are to be. Their epoch must be in the read-set.
+    pub guards: Option<Guards>,
+    /// The policy set that is to be in force, with its archived form.
+    pub policy: Option<(Digest, Vec<u8>)>,
+    /// What an idempotency key came to. It must be in the read-set as unused.
+    pub request: Option<(RequestKey, RequestRow)>,
+    /// What to record.
+    pub entries: Vec<Draft>,
+    /// Whether it gives someone more authority, and so stops when the disk is short of space.
+    pub grant: bool,
+    /// Whether it is to be made though it changes nothing but the high-water mark of the effective time.
+    pub mark: bool,
+}
+
+impl Commit {
+    /// Whether there is nothing to make.
+    pub fn is_empty(&self) -> bool {
+        let changes = self.change.is_some() || self.purge.is_some() || self.guards.is_some();
+        let rows = self.policy.is_some() || self.request.is_some() || !self.entries.is_empty();
+        !changes && !rows && !self.mark
+    }
+}
+
+/// Something a commit rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The task had this version; 0 if it did not exist.
+    Task(TaskId, u64),
+    /// The guards had this epoch.
+    Guards(u64),
+    /// This policy set was in force.
+    Policy(Digest),
+    /// The idempotency key was unused.
+    Unused(RequestKey),
+    /// The agent had fewer open tasks than this.
+    OpenTasksBelow(AgentId, u32),
+}
+
+/// A task and those of its leases that changed.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// As it is to be.
+    pub task: Task,
+    /// When it must next be looked at.
+    pub due: Option<Timestamp>,
+    /// As they are to be.
+    pub leases: Vec<Lease>,
+    /// When a revocation among them is to be tried.
+    pub retry: Retry,
+}
+
+/// When a revocation is to be tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// At once.
+    #[default]
+    Now,
+    /// Not before this.
+    At(Timestamp),
+}
+
+/// A commit was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The place of its last ledger entry.
+    pub seq: u64,
+}
+
+pub(super) struct Job {
+    pub(super) commit: Commit,
+    pub(super) reply: oneshot::Sender<Result<Committed, CommitError>>,
+}
+
+pub(super) struct Committer {
+    pub(super) db: Arc<Database>,
+    pub(super) guards: Arc<ArcSwap<Guards>>,
+    pub(super) header: Arc<ArcSwap<Header>>,
+    pub(super) short: Arc<AtomicBool>,
+    pub(super) mark: Arc<Mark>,
+    pub(super) failed: watch::Sender<Option<String>>,
+}
+
+impl Committer {
+    /// Runs until nobody is left to commit, or the store fails. It never tries again after a failure: after a
+    /// failed fsync nothing is known of what is on the disk.
+    pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            if let Err(error) = self.commit(batch) {
+                self.failed.send_replace(Some(error.to_string()));
+                return;
+            }
+        }
+    }
+
+    /// Dropping a job unanswered tells its sender that the store has failed.
+    fn commit(&self, batch: Vec<Job>) -> Result<(), StoreError> {
+        let mut header = **self.header.load();
+        let mut guards = None;
+        let mut verdicts = Vec::with_capacity(batch.len());
+        let write = begin(&self.db)?;
+        {
+            let mut tables = Tables::open(&write)?;
+            for job in batch {
+                let mut attempt = Attempt {
+                    tables: &mut tables,
+                    header: &mut header,
+                    epoch: guards.as_ref().unwrap_or(&**self.guards.load()).epoch,
+                    short: self.short.load(Ordering::Relaxed),
+                };
+                let verdict = attempt.check(&job.commit)?;
+                if verdict.is_ok() {
+                    guards = job.commit.guards.clone().or(guards);
+                    attempt.apply(job.commit)?;
+                }
+                verdicts.push((job.reply, verdict.map(|()| Committed { seq: header.seq })));
+            }
+            tables
+                .meta
+                .insert(rows::HEADER, rows::encode("meta", &header)?.as_slice())?;
+        }
+        write.commit()?;
+        let _ = self.mark.write(&header.mark());
+        // What is read without the store must be in place before anyone is answered.
+        if let Some(guards) = guards {
+            self.guards.store(Arc::new(guards));
+        }
+        self.header.store(Arc::new(header));
+        for (reply, verdict) in verdicts {
+            let _ = reply.send(verdict);
+        }
+        Ok(())
+    }
+}
+
+struct Tables<'t> {
+    tasks: Table<'t, &'static [u8; 16], &'static [u8]>,
+    leases: Table<'t, &'static [u8; 20], &'static [u8]>,
+    deadlines: Table<'t, &'static [u8; 24], ()>,
+    ledger: Table<'t, u64, &'static [u8]>,
+    meta: Table<'t, &'static str, &'static [u8]>,
+    agents: Table<'t, &'static str, u32>,
+    write: &'t WriteTransaction,
+}
+
+impl<'t> Tables<'t> {
+    fn open(write: &'t WriteTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            tasks: write.open_table(rows::TASKS)?,
+            leases: write.open_table(rows::LEASES)?,
+            deadlines: write.open_table(rows::DEADLINES)?,
+            ledger: write.open_table(rows::LEDGER)?,
+            meta: write.open_table(rows::META)?,
+            agents: write.open_table(rows::AGENTS)?,
+            write,
+        })
+    }
+}
+
+struct Attempt<'a, 't> {
+    tables: &'a mut Tables<'t>,
+    header: &'a mut Header,
+    epoch: u64,
+    short: bool,
+}
+
+impl Attempt<'_, '_> {
+    fn check(&self, commit: &Commit) -> Result<Result<(), CommitError>, StoreError> {
+        if commit.grant && self.short {
+            return Ok(Err(CommitError::NoSpace));
+        }
+        for read in &commit.reads {
+            if let Err(error) = self.holds(read, commit.now)? {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn holds(&self, read: &Read, now: Timestamp) -> Result<Result<(), CommitError>, StoreError> {
+        let holds = match read {
+            Read::Task(id, version) => self.version(*id)? == *version,
+            Read::Guards(epoch) => self.epoch == *epoch,
+            Read::Policy(digest) => self.header.policy == digest.0,
+            Read::Unused(key) => self.unused(*key, now)?,
+            Read::OpenTasksBelow(agent, limit) => {
+                let open = self.tables.agents.get(agent.0.as_str())?;
+                match open.is_some_and(|open| open.value() >= *limit) {
+                    true => return Ok(Err(CommitError::OpenTasks(*limit))),
+                    false => true,
+                }
+            }
+        };
+        Ok(if holds {
+            Ok(())
+        } else {
+            Err(CommitError::Conflict)
+        })
+    }
+
+    fn version(&self, id: TaskId) -> Result<u64, StoreError> {
+        let row = self.tables.tasks.get(&id.to_bytes())?;
+        row.map_or(Ok(0), |row| Ok(Stub::from_row(row.value())?.version))
+    }
+
+    fn unused(&self, key: RequestKey, now: Timestamp) -> Result<bool, StoreError> {
+        let requests = self.tables.write.open_table(rows::REQUESTS)?;
+        for place in key.places(now) {
+            if requests.get(&place)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn apply(&mut self, commit: Commit) -> Result<(), StoreError> {
+        self.header.high_water = self.header.high_water.max(commit.now.0);
+        if let Some(change) = commit.change {
+            self.write_task(&change)?;
+            for lease in &change.leases {
+                self.write_lease(lease, change.retry, commit.now)?;
+            }
+        }
+        if let Some(task) = commit.purge {
+            self.purge(task)?;
+        }
+        if let Some(guards) = commit.guards {
+            let row = rows::encode("meta", &guards)?;
+            self.tables.meta.insert(rows::GUARDS, row.as_slice())?;
+            self.epoch = guards.epoch;
+        }
+        if let Some((digest, archived)) = commit.policy {
+            let mut policies = self.tables.write.open_table(rows::POLICIES)?;
+            policies.insert(&digest.0, archived.as_slice())?;
+            self.header.policy = digest.0;
+        }
+        if let Some((key, row)) = commit.request {
+            self.write_request(key, &row, commit.now)?;
+        }
+        for draft in commit.entries {
+            self.header.seq += 1;
+            let entry = draft.seal(self.header.seq);
+            self.tables
+                .ledger
+                .insert(self.header.seq, entry.as_slice())?;
+        }
+        Ok(())
+    }
+
+    fn write_task(&mut self, change: &Change) -> Result<(), StoreError> {
+        let task = &change.task;
+        let key = task.id.to_bytes();
+        let stub = Stub::of(task, change.due);
+        let row = rows::task_row(task, stub)?;
+        let before = {
+            let old = self.tables.tasks.insert(&key, row.as_slice())?;
+            old.map_or(Ok(Stub::default()), |old| Stub::from_row(old.value()))?
+        };
+        self.move_deadline(key, before.due, stub.due)?;
+        self.count(&task.agent, before, stub)
+    }
+
+    fn move_deadline(&mut self, task: [u8; 16], from: u64, to: u64) -> Result<(), StoreError> {
+        if from == to {
+            return Ok(());
+        }
+        if from != 0 {
+            self.tables
+                .deadlines
+                .remove(&rows::deadline_key(from, task))?;
+        }
+        if to != 0 {
+            self.tables
+                .deadlines
+                .insert(&rows::deadline_key(to, task), ())?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, agent: &AgentId, before: Stub, after: Stub) -> Result<(), StoreError> {
+        let header = &mut *self.header;
+        adjust(
+            &mut header.live_leases,
+            u64::from(before.live),
+            u64::from(after.live),
+        );
+        adjust(
+            &mut header.revoking_leases,
+            u64::from(before.revoking),
+            u64::from(after.revoking),
+        );
+        adjust(
+            &mut header.open_tasks,
+            u64::from(before.open),
+            u64::from(after.open),
+        );
+        if before.open == after.open {
+            return Ok(());
+        }
+        let agents = &mut self.tables.agents;
+        let open = agents.get(agent.0.as_str())?.map_or(0, |open| open.value());
+        match (after.open, open) {
+            (true, _) => agents.insert(agent.0.as_str(), open.saturating_add(1))?,
+            (false, 0 | 1) => agents.remove(agent.0.as_str())?,
+            (false, _) => agents.insert(agent.0.as_str(), open - 1)?,
+        };
+        Ok(())
+    }
+
+    fn write_lease(
+        &mut self,
+        lease: &Lease,
+        retry: Retry,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = rows::lease_key(lease.id);
+        let row = rows::encode("leases", lease)?;
+        self.tables.leases.insert(&key, row.as_slice())?;
+        if lease.enforced == Enforced::AtBroker {
+            return Ok(());
+        }
+        let retry_at = match retry {
+            Retry::Now => now,
+            Retry::At(at) => at,
+        };
+        let mut outbox = self.tables.write.open_table(rows::OUTBOX)?;
+        match Effect::of(lease, retry_at) {
+            Some(effect) => outbox.insert(&key, rows::encode("outbox", &effect)?.as_slice())?,
+            None => outbox.remove(&key)?,
+        };
+        Ok(())
+    }
+
+    fn write_request(
+        &mut self,
+        key: RequestKey,
+        row: &RequestRow,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut requests = self.tables.write.open_table(rows::REQUESTS)?;
+        let [today, _] = key.places(now);
+        requests.insert(&today, rows::encode("requests", row)?.as_slice())?;
+        // A few rows of older days go with each new one, so none pile up.
+        for _ in 0..4 {
+            let stale = rows::stale_before(now);
+            let Some((key, _)) = requests
+                .first()?
+                .map(|(key, row)| (*key.value(), row.value().len()))
+            else {
+                break;
+            };
+            if key >= stale {
+                break;
+            }
+            requests.remove(&key)?;
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, task: TaskId) -> Result<(), StoreError> {
+        let key = task.to_bytes();
+        let removed = self.tables.tasks.remove(&key)?;
+        let stub = removed.map_or(Ok(Stub::default()), |row| Stub::from_row(row.value()))?;
+        self.move_deadline(key, stub.due, 0)?;
+        let first = rows::lease_key(LeaseId { task, number: 0 });
+        let last = rows::lease_key(LeaseId {
+            task,
+            number: u32::MAX,
+        });
+        self.tables
+            .leases
+            .retain_in::<&[u8; 20], _>(&first..=&last, |_, _| false)?;
+        Ok(())
+    }
+}
+
+fn adjust(counter: &mut u64, before: u64, after: u64) {
+    *counter = counter.saturating_sub(before).saturating_add(after);
+}
+
+/// Every transaction is durable and two-phase: agents influence the bytes that are written.
+fn begin(db: &Database) -> Result<WriteTransaction, StoreError> {
+    let mut write = db.begin_write()?;
+    write.set_durability(Durability::Immediate)?;
+    write.set_two_phase_commit(true);
+    Ok(write)
+}
+
+/// Makes every table, and the header of a new store.
+pub(super) fn prepare(db: &Database) -> Result<Header, StoreError> {
+    if let Some(header) = read_header(db)? {
+        return match header.schema {
+            rows::SCHEMA => Ok(header),
+            found => Err(StoreError::Schema {
+                found,
+                expected: rows::SCHEMA,
+            }),
+        };
+    }
+    let write = begin(db)?;
+    {
+        Tables::open(&write)?;
+        write.open_table(rows::REQUESTS)?;
+        write.open_table(rows::OUTBOX)?;
+        write.open_table(rows::POLICIES)?;
+    }
+    write.commit()?;
+    let mut store = [0; 16];
+    SystemRandom::new()
+        .fill(&mut store)
+        .map_err(|_| StoreError::Row { table: "meta" })?;
+    Ok(Header {
+        schema: rows::SCHEMA,
+        store,
+        ..Header::default()
+    })
+}
+
+pub(super) fn write_header(db: &Database, header: &Header) -> Result<(), StoreError> {
+    let write = begin(db)?;
+    {
+        let mut meta = write.open_table(rows::META)?;
+        meta.insert(rows::HEADER, rows::encode("meta", header)?.as_slice())?;
+    }
+    Ok(write.commit()?)
+}
+
+fn read_header(db: &Database) -> Result<Option<Header>, StoreError> {
+    let read = db.begin_read()?;
+    let meta = match read.open_table(rows::META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let row = meta.get(rows::HEADER)?;
+    row.map(|row| rows::decode("meta", row.value())).transpose()
+}

@@ -1,0 +1,240 @@
+//! Reading the state as of one commit.
+
+use quietus_core::{Digest, Guards, Lease, LeaseId, Task, TaskId, Timestamp};
+use redb::{ReadTransaction, ReadableTable};
+
+use super::StoreError;
+use super::rows::{self, Effect, RequestKey, RequestRow};
+
+/// The state as of one commit; later ones do not show.
+pub struct Snapshot {
+    read: ReadTransaction,
+}
+
+/// A task that must be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Since when.
+    pub at: Timestamp,
+    /// Which.
+    pub task: TaskId,
+}
+
+/// Something still to do at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// For which lease.
+    pub lease: LeaseId,
+    /// What.
+    pub effect: Effect,
+}
+
+/// Some rows, and where to go on.
+#[derive(Clone, Debug)]
+pub struct Page<T, K> {
+    /// In order of their keys.
+    pub rows: Vec<T>,
+    /// The key of the last row that was looked at, if there may be more.
+    pub next: Option<K>,
+}
+
+impl Snapshot {
+    pub(super) fn new(read: ReadTransaction) -> Self {
+        Self { read }
+    }
+
+    /// One task.
+    pub fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        let tasks = self.read.open_table(rows::TASKS)?;
+        let row = tasks.get(&id.to_bytes())?;
+        row.map(|row| rows::read_task(row.value())).transpose()
+    }
+
+    /// One lease.
+    pub fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
+        let leases = self.read.open_table(rows::LEASES)?;
+        let row = leases.get(&rows::lease_key(id))?;
+        row.map(|row| rows::decode("leases", row.value()))
+            .transpose()
+    }
+
+    /// Every lease ever issued in a task, in order of issue.
+    pub fn leases_of(&self, task: TaskId) -> Result<Vec<Lease>, StoreError> {
+        let leases = self.read.open_table(rows::LEASES)?;
+        let first = rows::lease_key(LeaseId { task, number: 0 });
+        let last = rows::lease_key(LeaseId {
+            task,
+            number: u32::MAX,
+        });
+        let mut found = Vec::new();
+        for row in leases.range::<&[u8; 20]>(&first..=&last)? {
+            found.push(rows::decode("leases", row?.1.value())?);
+        }
+        Ok(found)
+    }
+
+    /// The leases of a task that have not begun to end; looks no further once it has them all.
+    pub fn live_leases(&self, task: &Task) -> Result<Vec<Lease>, StoreError> {
+        let mut found = Vec::new();
+        if task.live == 0 {
+            return Ok(found);
+        }
+        let leases = self.read.open_table(rows::LEASES)?;
+        let id = |number| {
+            rows::lease_key(LeaseId {
+                task: task.id,
+                number,
+            })
+        };
+        // From the newest: those are the likeliest to be live.
+        for row in leases.range::<&[u8; 20]>(&id(0)..=&id(u32::MAX))?.rev() {
+            let lease: Lease = rows::decode("leases", row?.1.value())?;
+            if lease.is_live() {
+                found.push(lease);
+            }
+            if found.len() == task.live as usize {
+                break;
+            }
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// The tasks whose deadline is at `now` or before, the longest overdue first.
+    pub fn due(&self, now: Timestamp, most: usize) -> Result<Vec<Due>, StoreError> {
+        let deadlines = self.read.open_table(rows::DEADLINES)?;
+        let last = rows::deadline_key(now.0, [0xff; 16]);
+        let mut due = Vec::new();
+        for row in deadlines.range::<&[u8; 24]>(..=&last)?.take(most) {
+            let (at, task) = rows::deadline(row?.0.value());
+            due.push(Due { at, task });
+        }
+        Ok(due)
+    }
+
+    /// When the next deadline is.
+    pub fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let deadlines = self.read.open_table(rows::DEADLINES)?;
+        let first = deadlines.first()?;
+        Ok(first.map(|(key, _)| rows::deadline(key.value()).0))
+    }
+
+    /// Tasks after `after` in order of opening, looking at no more than `most`.
+    pub fn tasks(
+        &self,
+        after: Option<TaskId>,
+        most: usize,
+    ) -> Result<Page<Task, TaskId>, StoreError> {
+        let tasks = self.read.open_table(rows::TASKS)?;
+        let after = after.map(TaskId::to_bytes);
+        let mut page = Page {
+            rows: Vec::new(),
+            next: None,
+        };
+        let range = match &after {
+            Some(after) => tasks.range::<&[u8; 16]>((
+                std::ops::Bound::Excluded(after),
+                std::ops::Bound::Unbounded,
+            ))?,
+            None => tasks.iter()?,
+        };
+        for row in range.take(most) {
+            let task = rows::read_task(row?.1.value())?;
+            page.next = Some(task.id);
+            page.rows.push(task);
+        }
+        page.end_unless(most);
+        Ok(page)
+    }
+
+    /// Leases after `after` in order of their tasks' opening, looking at no more than `most`.
+    pub fn leases(
+        &self,
+        after: Option<LeaseId>,
+        most: usize,
+    ) -> Result<Page<Lease, LeaseId>, StoreError> {
+        let leases = self.read.open_table(rows::LEASES)?;
+        let after = after.map(rows::lease_key);
+        let mut page = Page {
+            rows: Vec::new(),
+            next: None,
+        };
+        let range = match &after {
+            Some(after) => leases.range::<&[u8; 20]>((
+                std::ops::Bound::Excluded(after),
+                std::ops::Bound::Unbounded,
+            ))?,
+            None => leases.iter()?,
+        };
+        for row in range.take(most) {
+            let lease: Lease = rows::decode("leases", row?.1.value())?;
+            page.next = Some(lease.id);
+            page.rows.push(lease);
+        }
+        page.end_unless(most);
+        Ok(page)
+    }
+
+    /// Freezes and floors.
+    pub fn guards(&self) -> Result<Guards, StoreError> {
+        rows::read_guards(&self.read)
+    }
+
+    /// What an idempotency key came to, if it was used today or yesterday.
+    pub fn request(
+        &self,
+        key: RequestKey,
+        now: Timestamp,
+    ) -> Result<Option<RequestRow>, StoreError> {
+        let requests = self.read.open_table(rows::REQUESTS)?;
+        for place in key.places(now) {
+            if let Some(row) = requests.get(&place)? {
+                return rows::decode("requests", row.value()).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is still to do at targets.
+    pub fn outbox(&self, after: Option<LeaseId>, most: usize) -> Result<Vec<Outgoing>, StoreError> {
+        let outbox = self.read.open_table(rows::OUTBOX)?;
+        let from = after.map_or([0; 20], rows::lease_key);
+        let mut out = Vec::new();
+        for row in outbox.range::<&[u8; 20]>(&from..)? {
+            let (key, row) = row?;
+            let lease = rows::lease_id(key.value());
+            if Some(lease) != after {
+                let effect = rows::decode("outbox", row.value())?;
+                out.push(Outgoing { lease, effect });
+            }
+            if out.len() == most {
+                break;
+            }
+        }
+        Ok(out)
+    }
+
+    /// An archived policy set.
+    pub fn policy(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let policies = self.read.open_table(rows::POLICIES)?;
+        Ok(policies.get(&digest.0)?.map(|row| row.value().to_vec()))
+    }
+
+    /// Ledger entries from a place on.
+    pub fn entries(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let ledger = self.read.open_table(rows::LEDGER)?;
+        let mut entries = Vec::new();
+        for row in ledger.range(from..)?.take(most) {
+            entries.push(row?.1.value().to_vec());
+        }
+        Ok(entries)
+    }
+}
+
+impl<T, K> Page<T, K> {
+    fn end_unless(&mut self, most: usize) {
+        if self.rows.len() < most {
+            self.next = None;
+        }
+    }
+}
