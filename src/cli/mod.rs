@@ -1,3 +1,4 @@
 //! The command line: one file a subcommand.
 
 pub mod init;
+pub mod serve;
