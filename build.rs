@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "quietus/v1/operator.proto",
         "quietus/v1/verification.proto",
         "quietus/bench/v1/echo.proto",
+        "quietus/demo/v1/orders.proto",
     ];
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);

@@ -22,5 +22,11 @@ pub mod bench {
     tonic::include_proto!("quietus.bench.v1");
 }
 
+/// Package `quietus.demo.v1`.
+#[allow(missing_docs, clippy::all)]
+pub mod demo {
+    tonic::include_proto!("quietus.demo.v1");
+}
+
 /// The descriptors of every service, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
