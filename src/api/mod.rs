@@ -30,3 +30,8 @@ pub mod demo {
 
 /// The descriptors of every service, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The well-known types that messages are made of.
+pub mod wire {
+    pub use prost_types::{Duration, Timestamp};
+}

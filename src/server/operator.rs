@@ -7,7 +7,7 @@ use super::Front;
 use super::broker::{once, shown};
 use super::caller::{Caller, caller};
 use crate::api::v1::operator_server::Operator;
-use crate::api::{self, v1};
+use crate::api::{self, v1, wire};
 use crate::engine::{Explained, LeaseFilter, Once, Revoked, TaskFilter};
 
 #[tonic::async_trait]
@@ -285,7 +285,7 @@ fn scope_explanation(explained: &Explained) -> v1::ScopeExplanation {
             .iter()
             .map(|fault| fault.message.clone())
             .collect(),
-        max_ttl: max_ttl.map(|(seconds, _)| prost_types::Duration {
+        max_ttl: max_ttl.map(|(seconds, _)| wire::Duration {
             seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
             nanos: 0,
         }),

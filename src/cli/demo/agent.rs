@@ -12,8 +12,8 @@ use tonic_types::StatusExt;
 use super::cast::{Order, Report, connect, connect_broker, load, say};
 use crate::api::demo::ReadOrdersRequest;
 use crate::api::demo::orders_client::OrdersClient;
-use crate::api::v1;
 use crate::api::v1::broker_client::BrokerClient;
+use crate::api::{v1, wire};
 use crate::config::ClientConfig;
 
 struct Agent {
@@ -76,7 +76,7 @@ impl Agent {
         let request = v1::RequestCredentialRequest {
             task_id: self.task.clone(),
             scopes: vec![scope],
-            ttl: Some(prost_types::Duration { seconds, nanos: 0 }),
+            ttl: Some(wire::Duration { seconds, nanos: 0 }),
             ..Default::default()
         };
         let issued = self.broker.request_credential(request).await?.into_inner();
