@@ -117,10 +117,10 @@ impl Engine {
         request: &OpenRequest,
     ) -> Result<Result<Opened, Error>, Error> {
         let task = self.store.read()?.task(id)?.ok_or(Error::KeyStale)?;
-        let clamped = request
+        let as_asked = request
             .duration
-            .is_some_and(|asked| asked > self.rules.max_task);
-        let bound = if clamped { "config" } else { "request" };
+            .is_some_and(|asked| asked <= self.rules.max_task);
+        let bound = if as_asked { "request" } else { "config" };
         Ok(Ok(Opened { task, bound }))
     }
 

@@ -204,11 +204,13 @@ fn lifetime(
     now: Timestamp,
 ) -> Result<(Timestamp, Bound), Refusal> {
     let within = |ttl: Duration| now.after(ttl);
+    // Who asks for no lifetime in particular gets the configured one.
+    let asked = match grant.ttl {
+        Some(ttl) => (within(ttl), Bound::Request),
+        None => (within(rules.default_ttl), Bound::Config),
+    };
     let limits = [
-        (
-            within(grant.ttl.unwrap_or(rules.default_ttl)),
-            Bound::Request,
-        ),
+        asked,
         (
             grant.policy_max.map_or(Timestamp(u64::MAX), within),
             Bound::Policy,

@@ -8,10 +8,10 @@ pub fn open(rules: &Rules, guards: &Guards, order: OpenOrder, now: Timestamp) ->
     if let Err(refusal) = thawed(guards, &order.caller.agent, None) {
         return Step::refused(refusal);
     }
-    let asked = order.duration.unwrap_or(rules.default_task);
-    let (lasts, bound) = match asked <= rules.max_task {
-        true => (asked, Bound::Request),
-        false => (rules.max_task, Bound::Config),
+    let (lasts, bound) = match order.duration {
+        Some(asked) if asked <= rules.max_task => (asked, Bound::Request),
+        Some(_) => (rules.max_task, Bound::Config),
+        None => (rules.default_task.min(rules.max_task), Bound::Config),
     };
     let task = Task {
         id: order.id,

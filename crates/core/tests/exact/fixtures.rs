@@ -153,7 +153,7 @@ pub fn lease(number: u32) -> Lease {
         enforced: Enforced::AtBroker,
         issued_at: NOW,
         expires_at: at(60),
-        bound: Bound::Request,
+        bound: Bound::Config,
         certificate: Digest([1; 32]),
         fingerprint: None,
         epoch: 0,

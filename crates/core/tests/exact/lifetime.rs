@@ -63,7 +63,7 @@ fn until(deadline: Timestamp) -> Task {
 #[test]
 fn the_least_limit_binds_and_is_named() {
     let cases = [
-        (until(at(600)), grant(), at(60), Bound::Request),
+        (until(at(600)), grant(), at(60), Bound::Config),
         (until(at(600)), asked(secs(200)), at(200), Bound::Request),
         (
             until(at(600)),

@@ -36,7 +36,7 @@ fn try_open(guards: &Guards) -> Step {
 #[test]
 fn a_task_lasts_as_long_as_asked_up_to_the_most_allowed() {
     let cases = [
-        (None, at(600), Bound::Request),
+        (None, at(600), Bound::Config),
         (Some(secs(0)), at(0), Bound::Request),
         (Some(secs(3600)), at(3600), Bound::Request),
         (
@@ -70,7 +70,7 @@ fn a_promised_heartbeat_is_first_due_after_interval_and_grace() {
         order(None, Some(secs(30))),
         NOW,
     );
-    let mut expected = opened(at(600), Bound::Request);
+    let mut expected = opened(at(600), Bound::Config);
     expected.task.as_mut().unwrap().liveness = Liveness {
         interval: Some(secs(30)),
         heartbeat_due: Some(at(40)),
@@ -101,7 +101,7 @@ fn a_freeze_of_something_else_does_not() {
         Selector::Target(target("orders-db")),
     ] {
         let guards = Guards::default().freeze(selector.clone(), freeze());
-        let mut expected = opened(at(600), Bound::Request);
+        let mut expected = opened(at(600), Bound::Config);
         expected.task.as_mut().unwrap().epoch = 1;
         assert_eq!(try_open(&guards), expected, "{selector:?}");
     }
@@ -116,7 +116,7 @@ fn a_wide_revocation_spares_what_is_opened_after_it() {
         (step.outcome, task.epoch),
         (
             Outcome::Opened {
-                bound: Bound::Request
+                bound: Bound::Config
             },
             1
         )

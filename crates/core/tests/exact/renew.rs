@@ -50,6 +50,7 @@ fn a_renewal_that_shortens_brings_the_alarm_forward() {
     };
     let lease = Lease {
         expires_at: at(35),
+        bound: Bound::Request,
         ..later()
     };
     let task = with(task(), std::slice::from_ref(&lease));

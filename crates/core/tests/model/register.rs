@@ -179,7 +179,11 @@ impl Page {
 
     fn life(&self, register: &Register, want: &Want, svid: &Identity) -> (u64, Bound) {
         let asked = want.ttl.unwrap_or(millis(register.rules.default_ttl));
-        let mut least = (register.now.saturating_add(asked), Bound::Request);
+        let by = match want.ttl {
+            Some(_) => Bound::Request,
+            None => Bound::Config,
+        };
+        let mut least = (register.now.saturating_add(asked), by);
         let mut also = |until: u64, bound: Bound| {
             if until < least.0 {
                 least = (until, bound);

@@ -239,7 +239,7 @@ impl World<'_> {
         }
         let asked = lasts.unwrap_or(millis(register.rules.default_task));
         let most = millis(register.rules.max_task);
-        let bound = match asked > most {
+        let bound = match asked > most || lasts.is_none() {
             true => Bound::Config,
             false => Bound::Request,
         };
