@@ -147,6 +147,7 @@ mod tests {
     #[test]
     fn steps_back_do_not_add_up_to_lost_time() {
         let (time, clock) = clock();
+        clock.now();
         for _ in 0..10 {
             time.advance(HOUR);
             time.set_wall(START);

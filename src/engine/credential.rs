@@ -72,7 +72,15 @@ impl Engine {
                 Event::Issue,
             )
         };
-        self.make(self.settle(plan).await??)
+        let granted = match self.settle(plan).await {
+            Ok(granted) => granted?,
+            Err(error) => {
+                return Err(self
+                    .refused_early(svid, Some(order.task), &once, error)
+                    .await);
+            }
+        };
+        self.make(granted)
     }
 
     /// Asks policy again, for the same scopes, and gives the lease a later end.
@@ -94,7 +102,11 @@ impl Engine {
             let event = |grant| Event::Renew(id, grant);
             self.plan_grant(svid, task, leases, ttl, verdict, &once, now, event)
         };
-        self.make(self.settle(plan).await??)
+        let granted = match self.settle(plan).await {
+            Ok(granted) => granted?,
+            Err(error) => return Err(self.refused_early(svid, Some(id.task), &once, error).await),
+        };
+        self.make(granted)
     }
 
     /// A task and its leases, if they are this caller's; others learn nothing of them.

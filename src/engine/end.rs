@@ -49,7 +49,9 @@ impl Engine {
             }
             Ok(Plan { commit, answer: () })
         };
-        self.settle(plan).await?;
+        if let Err(error) = self.settle(plan).await {
+            return Err(self.refused_early(svid, Some(id), &once, error).await);
+        }
         self.holds.ended(id);
         self.show_task(id)
     }
@@ -79,7 +81,9 @@ impl Engine {
             }
             Ok(Plan { commit, answer: () })
         };
-        self.settle(plan).await?;
+        if let Err(error) = self.settle(plan).await {
+            return Err(self.refused_early(svid, Some(id.task), &once, error).await);
+        }
         self.show_lease(id)
     }
 

@@ -174,6 +174,43 @@ impl Engine {
         Err(Error::Busy)
     }
 
+    /// Records a refusal that came before there was anything to plan: an agent that is not registered or no longer
+    /// trusted, or one that reached for a task of another. The caller is told what it would have been told anyway.
+    async fn refused_early(
+        &self,
+        svid: &VerifiedSvid,
+        task: Option<TaskId>,
+        once: &Once,
+        error: Error,
+    ) -> Error {
+        let refusal = match &error {
+            Error::Refused(refused) => refused.reason.clone(),
+            Error::NotFound(_) => "NOT_FOUND".to_owned(),
+            _ => return error,
+        };
+        let mut entry =
+            open::with_request(self.entry("request.refused", Some(svid), self.now()), once);
+        entry.agent = Some(svid.id().to_string());
+        entry.refusal = Some(refusal);
+        if let Some(task) = task {
+            entry.detail.insert("task".to_owned(), task.to_string());
+        }
+        let recorded = self.record_entry(&entry).await;
+        recorded.err().unwrap_or(error)
+    }
+
+    async fn record_entry(&self, entry: &quietus_ledger::Entry) -> Result<(), Error> {
+        self.settle(|| {
+            let commit = Commit {
+                now: self.now(),
+                entries: record::drafts(Some(entry.clone()))?,
+                ..Commit::default()
+            };
+            Ok(Plan { commit, answer: () })
+        })
+        .await
+    }
+
     /// A commit that makes a step, resting on the task as it was read.
     fn commit_of(&self, before: &Task, step: &Step, now: Timestamp) -> Commit {
         let change = step.task.as_ref().map(|task| Change {

@@ -53,7 +53,10 @@ impl Engine {
             }
             self.plan_open(svid, id, &request, &once, now)
         };
-        self.settle(plan).await?
+        match self.settle(plan).await {
+            Ok(opened) => opened,
+            Err(error) => Err(self.refused_early(svid, None, &once, error).await),
+        }
     }
 
     fn plan_open(

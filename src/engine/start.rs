@@ -6,13 +6,12 @@ use arc_swap::ArcSwap;
 use quietus_core::{Cause, Event, Task};
 
 use super::operate::{PolicyFolderError, read_policies};
-use super::record::drafts;
-use super::{Engine, Error, Plan};
+use super::{Engine, Error};
 use crate::clock::{Clock, TimeSource};
 use crate::config::Config;
 use crate::issuers::jwt::JwtIssuer;
 use crate::keys::{Keys, KeysError};
-use crate::store::{Commit, OpenError, Options, Store};
+use crate::store::{OpenError, Options, Store};
 use crate::trust::Trust;
 
 /// Why the broker could not start.
@@ -115,21 +114,12 @@ impl Engine {
     }
 
     async fn record(&self, event: &str, detail: &[(&str, String)]) -> Result<(), Error> {
-        self.settle(|| {
-            let now = self.now();
-            let mut entry = self.entry(event, None, now);
-            entry.detail = detail
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone()))
-                .collect();
-            let commit = Commit {
-                now,
-                entries: drafts(Some(entry))?,
-                ..Commit::default()
-            };
-            Ok(Plan { commit, answer: () })
-        })
-        .await
+        let mut entry = self.entry(event, None, self.now());
+        let detail = detail.iter();
+        entry.detail = detail
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        self.record_entry(&entry).await
     }
 
     async fn get_ready(self: &Arc<Self>) -> Result<(), Error> {
