@@ -2,24 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use quietus::cli::{init, serve};
-
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Init(init::InitArgs),
-    Serve(serve::ServeArgs),
-}
-
-fn main() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
-        Command::Init(args) => init::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Serve(args) => serve::run(args),
-    }
+fn main() -> ExitCode {
+    quietus::cli::main()
 }
