@@ -1,11 +1,14 @@
 //! The command line: one file a subcommand.
 
+mod confirm;
 mod exit;
+mod freeze;
 pub mod init;
 mod lease;
 mod output;
 mod pages;
 mod request;
+mod revoke;
 mod select;
 pub mod serve;
 mod session;
@@ -16,6 +19,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod text;
+mod thaw;
 mod view;
 mod words;
 
@@ -47,6 +51,9 @@ enum Command {
     Task(task::TaskArgs),
     Request(request::RequestArgs),
     Lease(lease::LeaseArgs),
+    Revoke(revoke::RevokeArgs),
+    Freeze(freeze::FreezeArgs),
+    Thaw(thaw::ThawArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -68,6 +75,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Task(args) => call(task::run(globals, args)),
         Command::Request(args) => call(request::run(globals, args)),
         Command::Lease(args) => call(lease::run(globals, args)),
+        Command::Revoke(args) => call(revoke::run(globals, args)),
+        Command::Freeze(args) => call(freeze::run(globals, args)),
+        Command::Thaw(args) => call(thaw::run(globals, args)),
     }
 }
 
