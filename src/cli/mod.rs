@@ -4,15 +4,18 @@ mod confirm;
 mod exit;
 mod freeze;
 pub mod init;
+mod keys;
 mod lease;
 mod output;
 mod pages;
+mod policy;
 mod request;
 mod revoke;
 mod select;
 pub mod serve;
 mod session;
 mod show;
+mod status;
 mod style;
 mod table;
 mod task;
@@ -54,6 +57,9 @@ enum Command {
     Revoke(revoke::RevokeArgs),
     Freeze(freeze::FreezeArgs),
     Thaw(thaw::ThawArgs),
+    Policy(policy::PolicyArgs),
+    Keys(keys::KeysArgs),
+    Status(status::StatusArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -78,6 +84,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Revoke(args) => call(revoke::run(globals, args)),
         Command::Freeze(args) => call(freeze::run(globals, args)),
         Command::Thaw(args) => call(thaw::run(globals, args)),
+        Command::Policy(args) => call(policy::run(globals, args)),
+        Command::Keys(args) => call(keys::run(globals, args)),
+        Command::Status(args) => call(status::run(globals, args)),
     }
 }
 
