@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod completions;
 mod confirm;
 mod exit;
 mod freeze;
@@ -60,6 +61,7 @@ enum Command {
     Policy(policy::PolicyArgs),
     Keys(keys::KeysArgs),
     Status(status::StatusArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -87,6 +89,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Policy(args) => call(policy::run(globals, args)),
         Command::Keys(args) => call(keys::run(globals, args)),
         Command::Status(args) => call(status::run(globals, args)),
+        Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 
