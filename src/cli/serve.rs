@@ -17,7 +17,7 @@ use crate::config::{Config, Log, LogFormat};
 const STORE_FAILED: u8 = 74;
 
 /// Run a broker
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   quietus init ./dev && quietus serve --config ./dev/quietus.toml
 

@@ -15,8 +15,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use super::style::When;
+
 /// Show the main job on real processes: a broker, agents, a resource server, an operator
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   quietus demo
   quietus demo --keep ./demo     # keep the trust domain, the configuration and the ledger to look at
@@ -27,11 +29,11 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Play one of the parts; the demo starts these by itself
-    #[arg(long, hide = true, requires = "identity")]
+    #[arg(long, hide = true, requires = "played_by")]
     part: Option<Part>,
     /// The part's client configuration
     #[arg(long, hide = true)]
-    identity: Option<PathBuf>,
+    played_by: Option<PathBuf>,
 }
 
 /// A process of the demo.
@@ -42,17 +44,17 @@ enum Part {
 }
 
 /// Plays the demo, or one part of it.
-pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+pub fn run(color: When, args: DemoArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    match (args.part, args.identity) {
+    match (args.part, args.played_by) {
         (Some(Part::Agent), Some(identity)) => runtime.block_on(agent::play(&identity))?,
         (Some(Part::ResourceServer), Some(identity)) => {
             runtime.block_on(resource_server::play(&identity))?;
         }
-        _ => runtime.block_on(script::play(args.keep))?,
+        _ => runtime.block_on(script::play(color, args.keep))?,
     }
     Ok(ExitCode::SUCCESS)
 }

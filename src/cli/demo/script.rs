@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use comfy_table::Table;
 use tonic::transport::Channel;
 
 use super::cast::{Order, Report, connect_broker, load};
 use super::stage::{Actor, GRACE, Stage, TARGET};
 use crate::api::v1;
 use crate::api::v1::operator_client::OperatorClient;
+use crate::cli::style::{Palette, Tone, When};
+use crate::cli::table::{Cell, Table};
 
 /// What the agent is permitted.
 const READ: &str = "orders-db:read:public.orders";
@@ -23,9 +24,9 @@ const ESCALATIONS: [&str; 2] = [
 /// How often the operator looks whether the killed agent's task has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
-pub(super) async fn play(keep: Option<PathBuf>) -> anyhow::Result<()> {
+pub(super) async fn play(color: When, keep: Option<PathBuf>) -> anyhow::Result<()> {
     let kept = keep.is_some();
-    let show = Show::new();
+    let show = Show(Palette::new(color, io::stdout().is_terminal()));
     show.title("A throwaway trust domain and a broker")?;
     let (stage, ready) = Stage::set(keep).await?;
     show.line(&format!(
@@ -243,9 +244,7 @@ async fn accounts(show: &Show, operator: &mut OperatorClient<Channel>) -> anyhow
     };
     let leases = operator.list_leases(request).await?.into_inner().leases;
     ensure!(!leases.is_empty(), "there are no leases");
-    let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(["lease", "scope", "lived", "ended by", "confirmed"]);
+    let mut table = Table::with_head(["LEASE", "SCOPE", "LIVED", "ENDED BY", "CONFIRMED"]);
     for lease in &leases {
         let ending = lease
             .ending
@@ -257,12 +256,12 @@ async fn accounts(show: &Show, operator: &mut OperatorClient<Channel>) -> anyhow
         );
         let task = find_task(operator, &lease.task_id).await?;
         let why = task.ending.as_ref().unwrap_or(ending);
-        table.add_row([
-            &short(&lease.id),
-            &lease.scopes.join(" "),
-            &lived(lease).unwrap_or_default(),
-            &format!("{} ({})", why.cause, why.reason),
-            &lease.confirmed,
+        table.add([
+            short(&lease.id).into(),
+            lease.scopes.join(" ").into(),
+            lived(lease).unwrap_or_default().into(),
+            format!("{} ({})", why.cause, why.reason).into(),
+            Cell::toned(Tone::Good, &lease.confirmed),
         ]);
     }
     let status = operator
@@ -273,7 +272,7 @@ async fn accounts(show: &Show, operator: &mut OperatorClient<Channel>) -> anyhow
         (status.open_tasks, status.live_leases) == (0, 0),
         "something is still alive"
     );
-    for line in table.to_string().lines() {
+    for line in table.render(show.0).lines() {
         show.line(line)?;
     }
     show.good(&format!(
@@ -348,23 +347,11 @@ fn lived(lease: &v1::Lease) -> Option<String> {
 }
 
 /// What the audience sees.
-struct Show {
-    colours: bool,
-}
+struct Show(Palette);
 
 impl Show {
-    fn new() -> Self {
-        let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { colours }
-    }
-
     fn title(&self, text: &str) -> anyhow::Result<()> {
-        let (on, off) = if self.colours {
-            ("\x1b[1m", "\x1b[0m")
-        } else {
-            ("", "")
-        };
-        self.print(&format!("\n{on}{text}{off}"))
+        self.print(&format!("\n{}", self.0.paint(Tone::Strong, text)))
     }
 
     fn line(&self, text: &str) -> anyhow::Result<()> {
@@ -372,12 +359,7 @@ impl Show {
     }
 
     fn good(&self, text: &str) -> anyhow::Result<()> {
-        let (on, off) = if self.colours {
-            ("\x1b[32m", "\x1b[0m")
-        } else {
-            ("", "")
-        };
-        self.print(&format!("  {on}✓{off} {text}"))
+        self.print(&format!("  {} {text}", self.0.paint(Tone::Good, "✓")))
     }
 
     fn print(&self, text: &str) -> anyhow::Result<()> {

@@ -73,7 +73,7 @@ impl Stage {
     /// Starts another process under one of the identities.
     pub(super) fn enter(&self, part: &str, name: &str) -> anyhow::Result<Actor> {
         let mut process = start(
-            &["demo", "--part", part, "--identity"],
+            &["demo", "--part", part, "--played-by"],
             &self.identity(name),
         )?;
         let hear = process.stdout.take().context("no stdout")?;

@@ -1,0 +1,378 @@
+//! Tasks and leases as people see them.
+
+use super::output::{Page, Show};
+use super::style::Tone;
+use super::table::{Cell, Table};
+use super::text::{length, short};
+use super::view::{Ending, Lease, Task, TaskDetail, Time};
+
+/// Room for what an agent wrote, in a table.
+const PURPOSE_COLUMNS: usize = 60;
+const SCOPES_COLUMNS: usize = 60;
+
+impl Show for Vec<Task> {
+    fn show(&self, page: &mut Page) {
+        let head = [
+            "TASK", "STATE", "OPENED", "ENDS", "LEASES", "AGENT", "PURPOSE",
+        ];
+        let mut table = Table::with_head(head);
+        for task in self {
+            table.add([
+                task.id.as_str().into(),
+                state(&task.state),
+                when(page, task.opened_at).into(),
+                end_of_task(page, task).into(),
+                leases(task).into(),
+                task.agent.as_str().into(),
+                short(&task.purpose, PURPOSE_COLUMNS).into(),
+            ]);
+        }
+        page.table(&table);
+    }
+}
+
+impl Show for Task {
+    fn show(&self, page: &mut Page) {
+        page.facts([
+            ("task", Some(self.id.as_str().into())),
+            ("agent", Some(self.agent.as_str().into())),
+            ("state", Some(state(&self.state))),
+            ("purpose", Some(self.purpose.as_str().into())),
+            ("ticket", self.ticket.as_ref().map(Cell::from)),
+            ("environment", self.environment.as_ref().map(Cell::from)),
+            ("opened", moment(page, self.opened_at)),
+            ("deadline", moment(page, self.deadline)),
+            ("heartbeat", self.heartbeat_interval_ms.map(heartbeat)),
+            ("alive until", moment(page, self.alive_until)),
+            (
+                "ended",
+                self.ending.as_ref().map(|it| ending(page, it).into()),
+            ),
+            ("leases", Some(leases(self).into())),
+        ]);
+    }
+}
+
+impl Show for Vec<Lease> {
+    fn show(&self, page: &mut Page) {
+        let mut table = Table::with_head(["LEASE", "STATE", "ENDS", "SCOPES", "AGENT"]);
+        for lease in self {
+            table.add([
+                lease.id.as_str().into(),
+                state(&lease.state),
+                end_of_lease(page, lease).into(),
+                short(&lease.scopes.join(" "), SCOPES_COLUMNS).into(),
+                lease.agent.as_str().into(),
+            ]);
+        }
+        page.table(&table);
+    }
+}
+
+impl Show for Lease {
+    fn show(&self, page: &mut Page) {
+        page.facts([
+            ("lease", Some(self.id.as_str().into())),
+            ("agent", Some(self.agent.as_str().into())),
+            ("target", Some(self.target.as_str().into())),
+            ("kind", self.kind.as_ref().map(Cell::from)),
+            ("scopes", Some(self.scopes.join(" ").into())),
+            ("state", Some(state(&self.state))),
+            ("issued", moment(page, self.issued_at)),
+            ("expires", moment(page, self.expires_at)),
+            (
+                "bound by",
+                self.bound
+                    .as_deref()
+                    .map(|bound| bound_in_words(bound).into()),
+            ),
+            (
+                "renewals",
+                (self.renewals > 0).then(|| self.renewals.to_string().into()),
+            ),
+            ("fingerprint", self.fingerprint.as_ref().map(Cell::from)),
+            (
+                "ended",
+                self.ending.as_ref().map(|it| ending(page, it).into()),
+            ),
+            ("confirmed", self.confirmed.as_ref().map(Cell::from)),
+            ("confirmed at", moment(page, self.confirmed_at)),
+            (
+                "attempts",
+                (self.attempts > 0).then(|| self.attempts.to_string().into()),
+            ),
+            (
+                "last error",
+                self.last_error
+                    .as_ref()
+                    .map(|it| Cell::toned(Tone::Bad, it)),
+            ),
+        ]);
+    }
+}
+
+impl Show for TaskDetail {
+    fn show(&self, page: &mut Page) {
+        self.task.show(page);
+        if !self.leases.is_empty() {
+            page.heading("Leases");
+            self.leases.show(page);
+        }
+    }
+}
+
+/// Which limit set a lifetime.
+pub fn bound_in_words(bound: &str) -> &str {
+    match bound {
+        "request" => "what was asked for",
+        "policy" => "the longest that policy allows",
+        "config" => "the longest that the broker's configuration allows",
+        "task" => "the task's deadline",
+        "svid" => "the expiry of the agent's SVID",
+        other => other,
+    }
+}
+
+/// How, by whom and when.
+pub fn ending(page: &Page, ending: &Ending) -> String {
+    let mut text = ending.cause.clone();
+    if ending.reason != ending.cause {
+        text.push_str(&format!(" ({})", ending.reason));
+    }
+    if let Some(by) = &ending.by {
+        text.push_str(&format!(" by {by}"));
+    }
+    if let Some(at) = ending.at {
+        text.push_str(&format!(", {}", page.when(at)));
+    }
+    text
+}
+
+fn end_of_task(page: &Page, task: &Task) -> String {
+    match &task.ending {
+        Some(how) => ended(page, how),
+        None => when(page, task.deadline),
+    }
+}
+
+fn end_of_lease(page: &Page, lease: &Lease) -> String {
+    match &lease.ending {
+        Some(how) => ended(page, how),
+        None => when(page, lease.expires_at),
+    }
+}
+
+fn ended(page: &Page, ending: &Ending) -> String {
+    format!("{} {}", ending.cause, when(page, ending.at))
+}
+
+fn when(page: &Page, time: Option<Time>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| page.when(time))
+}
+
+fn moment(page: &Page, time: Option<Time>) -> Option<Cell> {
+    time.map(|time| page.moment(time).into())
+}
+
+fn heartbeat(millis: u64) -> Cell {
+    let every = std::time::Duration::from_millis(millis);
+    format!("every {}", length(every)).into()
+}
+
+fn leases(task: &Task) -> String {
+    let mut text = format!("{} live of {}", task.live_leases, task.issued_leases);
+    if task.revoking_leases > 0 {
+        text.push_str(&format!(", {} revoking", task.revoking_leases));
+    }
+    text
+}
+
+fn state(state: &str) -> Cell {
+    let tone = match state {
+        "open" | "active" => Tone::Good,
+        "closing" | "revoking" | "issuing" => Tone::Busy,
+        _ => Tone::Dim,
+    };
+    Cell::toned(tone, state)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::v1;
+    use crate::cli::style::Palette;
+
+    const NOW: i64 = 1_700_000_000;
+    const AGENT: &str = "spiffe://dev.example/agent";
+
+    fn at(seconds: i64) -> Option<crate::api::wire::Timestamp> {
+        let seconds = NOW + seconds;
+        Some(crate::api::wire::Timestamp { seconds, nanos: 0 })
+    }
+
+    fn task(id: &str, purpose: &str) -> v1::Task {
+        v1::Task {
+            id: id.to_owned(),
+            agent: AGENT.to_owned(),
+            purpose: purpose.to_owned(),
+            environment: "dev".to_owned(),
+            opened_at: at(-3),
+            deadline: at(252),
+            state: v1::TaskState::Open.into(),
+            live_leases: 1,
+            issued_leases: 2,
+            ..v1::Task::default()
+        }
+    }
+
+    fn ended_task(id: &str) -> v1::Task {
+        v1::Task {
+            state: v1::TaskState::Closing.into(),
+            ending: Some(v1::Ending {
+                cause: "Revoked".to_owned(),
+                reason: "operator".to_owned(),
+                by: "spiffe://dev.example/operator".to_owned(),
+                at: at(-60),
+            }),
+            live_leases: 0,
+            revoking_leases: 1,
+            heartbeat_interval: Some(crate::api::wire::Duration {
+                seconds: 10,
+                nanos: 0,
+            }),
+            ..task(id, "x")
+        }
+    }
+
+    fn lease(id: &str) -> v1::Lease {
+        v1::Lease {
+            id: id.to_owned(),
+            task_id: "t1".to_owned(),
+            agent: AGENT.to_owned(),
+            target: "orders-db".to_owned(),
+            scopes: vec!["orders-db:read:public.orders".to_owned()],
+            issued_at: at(-10),
+            expires_at: at(290),
+            bound: "policy".to_owned(),
+            state: v1::LeaseState::Active.into(),
+            kind: "jwt".to_owned(),
+            ..v1::Lease::default()
+        }
+    }
+
+    fn shown(result: &impl Show) -> String {
+        let now = Time::read(at(0)).map_or(SystemTime::UNIX_EPOCH, |time| time.0);
+        let mut page = Page::new(Palette::PLAIN, now);
+        result.show(&mut page);
+        page.into_text()
+    }
+
+    #[test]
+    fn tasks_in_a_table() {
+        let evil = "fix it\n0192 open forged \x1b[2J";
+        let tasks = [task("t1", evil), ended_task("t2")].map(Task::from);
+        let expected = "\
+TASK  STATE    OPENED  ENDS            LEASES                   AGENT                       PURPOSE
+t1    open     3s ago  in 4m12s        1 live of 2              spiffe://dev.example/agent  fix it\\n0192 open forged \\u{1b}[2J
+t2    closing  3s ago  revoked 1m ago  0 live of 2, 1 revoking  spiffe://dev.example/agent  x
+";
+        assert_eq!(shown(&tasks.to_vec()), expected);
+    }
+
+    #[test]
+    fn a_task_with_its_leases() {
+        let detail = TaskDetail::read(Some(ended_task("t2")), vec![lease("t2.0")]).unwrap();
+        let expected = "\
+task:         t2
+agent:        spiffe://dev.example/agent
+state:        closing
+purpose:      x
+environment:  dev
+opened:       2023-11-14T22:13:17.000Z (3s ago)
+deadline:     2023-11-14T22:17:32.000Z (in 4m12s)
+heartbeat:    every 10s
+ended:        revoked (operator) by spiffe://dev.example/operator, 1m ago
+leases:       0 live of 2, 1 revoking
+
+Leases
+LEASE  STATE   ENDS      SCOPES                        AGENT
+t2.0   active  in 4m50s  orders-db:read:public.orders  spiffe://dev.example/agent
+";
+        assert_eq!(shown(&detail), expected);
+    }
+
+    #[test]
+    fn a_lease_that_cannot_be_revoked_says_why() {
+        let revoking = Lease::from(v1::Lease {
+            state: v1::LeaseState::Revoking.into(),
+            attempts: 3,
+            last_error: "connection refused".to_owned(),
+            ..lease("t1.0")
+        });
+        let text = shown(&revoking);
+        assert!(
+            text.contains("bound by:    the longest that policy allows\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("attempts:    3\nlast error:  connection refused\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_task_document_is_stable() {
+        let expected = json!({
+            "id": "t2",
+            "agent": AGENT,
+            "purpose": "x",
+            "ticket": null,
+            "environment": "dev",
+            "state": "closing",
+            "opened_at": "2023-11-14T22:13:17.000Z",
+            "deadline": "2023-11-14T22:17:32.000Z",
+            "heartbeat_interval_ms": 10_000,
+            "alive_until": null,
+            "ending": {
+                "cause": "revoked",
+                "reason": "operator",
+                "by": "spiffe://dev.example/operator",
+                "at": "2023-11-14T22:12:20.000Z",
+            },
+            "live_leases": 0,
+            "issued_leases": 2,
+            "revoking_leases": 1,
+        });
+        let document = serde_json::to_value(Task::from(ended_task("t2")));
+        assert_eq!(document.unwrap(), expected);
+    }
+
+    #[test]
+    fn the_lease_document_is_stable() {
+        let expected = json!({
+            "id": "t1.0",
+            "task_id": "t1",
+            "agent": AGENT,
+            "target": "orders-db",
+            "kind": "jwt",
+            "scopes": ["orders-db:read:public.orders"],
+            "state": "active",
+            "issued_at": "2023-11-14T22:13:10.000Z",
+            "expires_at": "2023-11-14T22:18:10.000Z",
+            "bound": "policy",
+            "fingerprint": null,
+            "renewals": 0,
+            "ending": null,
+            "confirmed": null,
+            "confirmed_at": null,
+            "attempts": 0,
+            "last_error": null,
+        });
+        let document = serde_json::to_value(Lease::from(lease("t1.0")));
+        assert_eq!(document.unwrap(), expected);
+    }
+}
