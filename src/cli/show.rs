@@ -126,7 +126,7 @@ pub fn bound_in_words(bound: &str) -> &str {
     match bound {
         "request" => "what was asked for",
         "policy" => "the longest that policy allows",
-        "config" => "the longest that the broker's configuration allows",
+        "config" => "the broker's configuration",
         "task" => "the task's deadline",
         "svid" => "the expiry of the agent's SVID",
         other => other,
