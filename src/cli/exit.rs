@@ -9,10 +9,8 @@ use tonic_types::StatusExt;
 
 use super::style::{Palette, Tone, When};
 use super::text::{length, safe};
+use crate::api::DOMAIN;
 use crate::client::ConnectError;
-
-/// The domain of the broker's `google.rpc.ErrorInfo`.
-const DOMAIN: &str = "quietus";
 
 /// Every exit code and what it means.
 pub const CODES: [(Exit, &str); 10] = [
@@ -103,9 +101,9 @@ impl Report {
         Self::new(exit, format!("{error:#}"))
     }
 
-    /// Prints it on standard error, unless there is nobody to tell.
+    /// Prints it on standard error, unless nobody wants to know.
     pub fn tell(&self, when: When) {
-        if self.exit == Exit::BrokenPipe {
+        if matches!(self.exit, Exit::BrokenPipe | Exit::Interrupted) {
             return;
         }
         let palette = Palette::new(when, io::stderr().is_terminal());

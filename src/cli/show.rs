@@ -203,15 +203,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::v1;
+    use crate::api::{v1, wire};
     use crate::cli::style::Palette;
 
     const NOW: i64 = 1_700_000_000;
     const AGENT: &str = "spiffe://dev.example/agent";
 
-    fn at(seconds: i64) -> Option<crate::api::wire::Timestamp> {
+    fn at(seconds: i64) -> Option<wire::Timestamp> {
         let seconds = NOW + seconds;
-        Some(crate::api::wire::Timestamp { seconds, nanos: 0 })
+        Some(wire::Timestamp { seconds, nanos: 0 })
     }
 
     fn task(id: &str, purpose: &str) -> v1::Task {
@@ -240,7 +240,7 @@ mod tests {
             }),
             live_leases: 0,
             revoking_leases: 1,
-            heartbeat_interval: Some(crate::api::wire::Duration {
+            heartbeat_interval: Some(wire::Duration {
                 seconds: 10,
                 nanos: 0,
             }),

@@ -251,16 +251,17 @@ impl From<v1::FreezeStatus> for Freeze {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wire;
     use crate::cli::style::Palette;
 
     fn status(degraded: &[&str], error: &str) -> Status {
-        let at = |seconds| Some(crate::api::wire::Timestamp { seconds, nanos: 0 });
+        let at = |seconds| Some(wire::Timestamp { seconds, nanos: 0 });
         let answer = v1::GetStatusResponse {
             version: "0.1.0".to_owned(),
             broker: "spiffe://dev.example/broker".to_owned(),
             started_at: at(1_699_996_400),
             now: at(1_700_000_000),
-            clock_ahead: Some(crate::api::wire::Duration {
+            clock_ahead: Some(wire::Duration {
                 seconds: 2,
                 nanos: 0,
             }),

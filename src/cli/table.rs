@@ -18,6 +18,7 @@ pub struct Cell {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<Cell>>,
+    has_head: bool,
 }
 
 impl Cell {
@@ -42,6 +43,7 @@ impl Table {
         let head = names.map(|name| Cell::toned(Tone::Strong, name));
         Self {
             rows: vec![head.into()],
+            has_head: true,
         }
     }
 
@@ -49,8 +51,11 @@ impl Table {
         self.rows.push(row.into());
     }
 
-    /// One line a row, each column as wide as its widest cell.
+    /// One line a row, each column as wide as its widest cell; nothing for a head without rows.
     pub fn render(&self, palette: Palette) -> String {
+        if self.rows.len() == usize::from(self.has_head) {
+            return String::new();
+        }
         let widths = self.widths();
         let lines = self.rows.iter().map(|row| line(row, &widths, palette));
         lines.collect()
@@ -99,6 +104,11 @@ a         open    検査
 b         closed
 ";
         assert_eq!(table.render(Palette::PLAIN), expected);
+    }
+
+    #[test]
+    fn a_head_alone_is_not_shown() {
+        assert_eq!(Table::with_head(["NAME"]).render(Palette::PLAIN), "");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::exit::Complaint;
 use super::text::snake;
-use crate::api::v1;
+use crate::api::{v1, wire};
 
 /// A point in time, within the years 1970 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub struct Selector {
 }
 
 impl Time {
-    pub fn read(time: Option<crate::api::wire::Timestamp>) -> Option<Self> {
+    pub fn read(time: Option<wire::Timestamp>) -> Option<Self> {
         /// The last second that RFC 3339 can write.
         const LAST: u64 = 253_402_300_799;
         let seconds = u64::try_from(time?.seconds).unwrap_or(0).min(LAST);
@@ -212,12 +212,12 @@ pub fn given(text: String) -> Option<String> {
 }
 
 /// A duration that is not negative.
-pub fn duration(duration: Option<crate::api::wire::Duration>) -> Option<Duration> {
+pub fn duration(duration: Option<wire::Duration>) -> Option<Duration> {
     Duration::try_from(duration?).ok()
 }
 
 /// The same in milliseconds.
-pub fn millis(length: Option<crate::api::wire::Duration>) -> Option<u64> {
+pub fn millis(length: Option<wire::Duration>) -> Option<u64> {
     u64::try_from(duration(length)?.as_millis()).ok()
 }
 
@@ -234,7 +234,7 @@ mod tests {
             (i64::MIN, i32::MIN, "1970-01-01T00:00:00.000Z"),
         ];
         for (seconds, nanos, written) in cases {
-            let time = Time::read(Some(crate::api::wire::Timestamp { seconds, nanos }));
+            let time = Time::read(Some(wire::Timestamp { seconds, nanos }));
             assert_eq!(time.unwrap().to_string(), written);
         }
     }

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::exit::Complaint;
+use crate::api::wire;
 
 /// A duration for the wire.
-pub fn wire_duration(
-    duration: Option<Duration>,
-) -> Result<Option<crate::api::wire::Duration>, Complaint> {
+pub fn wire_duration(duration: Option<Duration>) -> Result<Option<wire::Duration>, Complaint> {
     let too_long =
         |_| Complaint::Usage("that is longer than any task: give a shorter time".to_owned());
     duration

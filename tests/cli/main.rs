@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod broker;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;

@@ -188,6 +188,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::api::wire;
     use crate::cli::style::Palette;
 
     fn scope(
@@ -206,7 +207,7 @@ mod tests {
             determining: deciding.map(source).into_iter().collect(),
             near_misses: near_miss.map(str::to_owned).into_iter().collect(),
             errors: Vec::new(),
-            max_ttl: deciding.map(|_| crate::api::wire::Duration {
+            max_ttl: deciding.map(|_| wire::Duration {
                 seconds: 600,
                 nanos: 0,
             }),

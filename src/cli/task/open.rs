@@ -101,6 +101,9 @@ fn request(args: OpenArgs) -> anyhow::Result<v1::OpenTaskRequest> {
 impl Show for Opened {
     fn show(&self, page: &mut Page) {
         self.task.show(page);
-        page.facts([("bound by", Some(bound_in_words(&self.bound).into()))]);
+        page.line(format!(
+            "its deadline is bound by {}",
+            bound_in_words(&self.bound)
+        ));
     }
 }
