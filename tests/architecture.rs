@@ -26,7 +26,7 @@ const LICENCES: [&str; 13] = [
 ];
 
 /// One TLS stack, one cryptographic provider, nothing that is no longer kept.
-const BANNED: [&str; 9] = [
+const BANNED: [&str; 8] = [
     "openssl",
     "openssl-sys",
     "native-tls",
@@ -34,7 +34,6 @@ const BANNED: [&str; 9] = [
     "aws-lc-sys",
     "atty",
     "failure",
-    "lazy_static",
     "serde_yaml",
 ];
 
