@@ -11,19 +11,19 @@ pub use read::{
 pub use status::{DOMAIN, refused, status};
 
 /// Package `quietus.v1`.
-#[allow(missing_docs, clippy::all)]
+#[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod v1 {
     tonic::include_proto!("quietus.v1");
 }
 
 /// Package `quietus.bench.v1`.
-#[allow(missing_docs, clippy::all)]
+#[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod bench {
     tonic::include_proto!("quietus.bench.v1");
 }
 
 /// Package `quietus.demo.v1`.
-#[allow(missing_docs, clippy::all)]
+#[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod demo {
     tonic::include_proto!("quietus.demo.v1");
 }

@@ -1,6 +1,6 @@
 //! What the broker does: read a snapshot, decide, step, commit, act, reply.
 //!
-//! Every change takes the same road ([`Engine::settle`]): a plan is made from what was read, submitted with its
+//! Every change takes the same road (`Engine::settle`): a plan is made from what was read, submitted with its
 //! read-set, and made again if somebody else was faster. Nothing here takes a lock, and nothing secret is made
 //! before its commit.
 
