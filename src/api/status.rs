@@ -8,9 +8,13 @@ use crate::engine::Error;
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "quietus";
 
+/// Longest message, in bytes. It travels in a header, percent-encoded, and once more in the details; clients take
+/// 16 KiB of headers and close the connection over more.
+const MAX_MESSAGE: usize = 2048;
+
 /// An error as callers see it: the right code, a stable reason, and nothing internal.
 pub fn status(error: Error) -> Status {
-    let message = error.to_string();
+    let message = cut(error.to_string());
     match error {
         Error::Refused(refused) => {
             with_reason(refused_code(&refused.reason), &refused.reason, message)
@@ -32,6 +36,16 @@ pub fn status(error: Error) -> Status {
 /// The caller may not do this at all.
 pub fn refused(reason: &str, message: impl Into<String>) -> Status {
     with_reason(Code::PermissionDenied, reason, message.into())
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        let mut ends = (0..=MAX_MESSAGE).rev();
+        let end = ends.find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or(0));
+        message.push_str(" …");
+    }
+    message
 }
 
 fn refused_code(reason: &str) -> Code {
