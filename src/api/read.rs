@@ -48,14 +48,19 @@ pub fn duration(
     let Some(duration) = duration else {
         return Ok(None);
     };
-    let read = Duration::try_from(duration)
-        .ok()
-        .filter(|duration| !duration.is_zero());
+    let read = whole(duration).filter(|duration| !duration.is_zero());
     let duration = read.ok_or(Error::Invalid {
         field,
         message: "must be a positive duration".to_owned(),
     })?;
     Ok(Some(duration))
+}
+
+/// Within the bounds of `google.protobuf.Duration`; its own conversion overflows outside of them.
+fn whole(duration: prost_types::Duration) -> Option<Duration> {
+    let seconds = u64::try_from(duration.seconds).ok()?;
+    let nanos = u32::try_from(duration.nanos).ok()?;
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
 /// What to revoke.
