@@ -6,7 +6,8 @@ mod status;
 
 pub use message::{lease, maybe_timestamp, pages, selector_of, task, timestamp};
 pub use read::{
-    body, duration, lease_id, scopes, selector, spiffe_id, target_name, task_id, wide_selector,
+    body, duration, known, lease_id, page_token, scopes, selector, spiffe_id, target_name, task_id,
+    wide_selector,
 };
 pub use status::{DOMAIN, refused, status};
 

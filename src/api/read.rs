@@ -40,6 +40,20 @@ pub fn scopes(texts: &[String]) -> Result<Vec<Scope>, Error> {
     texts.iter().map(|text| parse("scopes", text)).collect()
 }
 
+/// Where a page begins; none for the first.
+pub fn page_token<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, Error> {
+    let given = (!text.is_empty()).then_some(text);
+    given.map(|text| parse("page_token", text)).transpose()
+}
+
+/// A value that this version knows of an enumeration.
+pub fn known<T: TryFrom<i32>>(field: &'static str, value: i32) -> Result<T, Error> {
+    T::try_from(value).map_err(|_| Error::Invalid {
+        field,
+        message: format!("{value} is none of its values"),
+    })
+}
+
 /// A positive duration, if one is given.
 pub fn duration(
     field: &'static str,

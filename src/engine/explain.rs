@@ -33,6 +33,9 @@ impl Engine {
         ttl: Option<Duration>,
         task: Option<TaskId>,
     ) -> Result<(String, Vec<Explained>), Error> {
+        if scopes.is_empty() {
+            return Err(Error::invalid("scopes", "name at least one"));
+        }
         let now = self.now();
         let facts = match task {
             Some(id) => task_facts(&self.show_task(id)?.0, now),

@@ -19,13 +19,11 @@ impl Operator for Front {
         self.operator(&request)?;
         let request = request.into_inner();
         let filter = TaskFilter {
-            state: task_state(request.state()),
+            state: task_state(api::known("state", request.state).map_err(api::status)?),
             agent: given(request.agent),
             trust_domain: given(request.trust_domain),
         };
-        let after = given(request.page_token)
-            .map(|id| api::task_id(&id))
-            .transpose();
+        let after = api::page_token(&request.page_token);
         let listed = self
             .engine
             .list_tasks(
@@ -46,21 +44,19 @@ impl Operator for Front {
     ) -> Result<Response<v1::ListLeasesResponse>, Status> {
         self.operator(&request)?;
         let request = request.into_inner();
-        let state = lease_state(request.state());
+        let state = api::known("state", request.state).map_err(api::status)?;
         let task = given(request.task_id)
             .map(|id| api::task_id(&id))
             .transpose();
         let target = given(request.target)
             .map(|name| api::target_name(&name))
             .transpose();
-        let after = given(request.page_token)
-            .map(|id| api::lease_id(&id))
-            .transpose();
+        let after = api::page_token(&request.page_token);
         let filter = LeaseFilter {
             task: task.map_err(api::status)?,
             agent: given(request.agent),
             target: target.map_err(api::status)?,
-            state,
+            state: lease_state(state),
         };
         let listed = self
             .engine
