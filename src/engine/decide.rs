@@ -77,7 +77,7 @@ impl Engine {
                 kind: known.kind.as_str().to_owned(),
             },
             task,
-            ttl_seconds: ttl.unwrap_or(self.rules.default_ttl).as_secs(),
+            ttl_seconds: seconds_begun(ttl.unwrap_or(self.rules.default_ttl)),
             now,
             policy: self.policy.load_full(),
         })
@@ -139,6 +139,12 @@ impl Question {
             ttl: self.ttl_seconds,
         }
     }
+}
+
+/// Rounded up, so that no policy's limit is passed by a fraction.
+fn seconds_begun(duration: Duration) -> u64 {
+    let begun = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(begun)
 }
 
 pub(super) fn task_facts(task: &Task, now: Timestamp) -> TaskFacts {
