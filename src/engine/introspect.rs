@@ -18,6 +18,8 @@ pub struct Active {
     pub agent: AgentId,
     /// When this very token expires; a renewed lease may live longer.
     pub expires_at: Timestamp,
+    /// The certificate that this very token is bound to; a renewed lease may be bound to a newer one.
+    pub certificate: Digest,
 }
 
 /// How many tokens are remembered.
@@ -38,6 +40,7 @@ struct Generations {
 struct Known {
     lease: LeaseId,
     expires_at: Timestamp,
+    certificate: Digest,
 }
 
 impl Engine {
@@ -76,11 +79,12 @@ impl Engine {
             && guards
                 .fallen(&task.agent, Some(&lease.target), lease.epoch)
                 .is_none()
-            && presenter.is_none_or(|presenter| presenter == lease.certificate);
+            && presenter.is_none_or(|presenter| presenter == known.certificate);
         Ok(good.then_some(Active {
             lease,
             agent: task.agent,
             expires_at: known.expires_at,
+            certificate: known.certificate,
         }))
     }
 
@@ -95,6 +99,7 @@ impl Engine {
         let known = Known {
             lease: claims.jti.parse().ok()?,
             expires_at: Timestamp::from_seconds(claims.exp),
+            certificate: Digest(claims.cnf.x5t_s256),
         };
         self.signed.insert(digest, known);
         Some(known)
@@ -107,6 +112,7 @@ impl Signed {
         let known = Known {
             lease: lease.id,
             expires_at: lease.expires_at,
+            certificate: lease.certificate,
         };
         self.insert(token, known);
     }

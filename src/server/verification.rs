@@ -62,6 +62,6 @@ fn described(active: Active) -> v1::IntrospectResponse {
         target: lease.target.to_string(),
         scopes: lease.scopes.iter().map(ToString::to_string).collect(),
         expires_at: Some(api::timestamp(active.expires_at)),
-        certificate_sha256: lease.certificate.0.to_vec(),
+        certificate_sha256: active.certificate.0.to_vec(),
     }
 }
