@@ -16,10 +16,13 @@ use super::{Engine, Error, Plan, caller_of, view};
 pub(super) struct Holds(Mutex<HashMap<TaskId, watch::Sender<bool>>>);
 
 /// A held task. When it is dropped the grace begins to run.
-pub struct Hold {
+pub struct Hold(Watch);
+
+/// Hears of a task's end, be the task somebody else's or nobody's. When it is dropped nothing of it is left.
+struct Watch {
     engine: Arc<Engine>,
     task: TaskId,
-    ended: watch::Receiver<bool>,
+    ended: Option<watch::Receiver<bool>>,
 }
 
 impl Engine {
@@ -39,15 +42,19 @@ impl Engine {
         svid: &VerifiedSvid,
         id: TaskId,
     ) -> Result<(Hold, Task), Error> {
-        let ended = self.holds.watch(id);
-        let task = self.alive(svid, id, Event::Held).await?;
-        let engine = Arc::clone(self);
-        let hold = Hold {
-            engine,
+        // Before anything is committed, so that no end goes unheard.
+        let watch = Watch {
+            engine: Arc::clone(self),
             task: id,
-            ended,
+            ended: Some(self.holds.watch(id)),
         };
-        Ok((hold, task))
+        let task = self.alive(svid, id, Event::Held).await?;
+        Ok((Hold(watch), task))
+    }
+
+    /// How many tasks are being held.
+    pub fn held_tasks(&self) -> usize {
+        self.holds.len()
     }
 
     async fn alive(
@@ -77,26 +84,27 @@ impl Engine {
 impl Hold {
     /// How often a hold must be renewed to be safe from the grace.
     pub fn every(&self) -> Duration {
-        self.engine.rules.grace / 3
+        self.0.engine.rules.grace / 3
     }
 
     /// The stream is still up.
     pub async fn renew(&self, svid: &VerifiedSvid) -> Result<Task, Error> {
-        self.engine.alive(svid, self.task, Event::Held).await
+        self.0.engine.alive(svid, self.0.task, Event::Held).await
     }
 
     /// Waits until the task has ended; the task as it then is.
     pub async fn ended(&mut self) -> Result<Task, Error> {
-        let _ = self.ended.wait_for(|ended| *ended).await;
-        Ok(self.engine.show_task(self.task)?.0)
+        if let Some(ended) = &mut self.0.ended {
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+        Ok(self.0.engine.show_task(self.0.task)?.0)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let engine = Arc::clone(&self.engine);
-        let task = self.task;
-        engine.holds.forget(task);
+        let engine = Arc::clone(&self.0.engine);
+        let task = self.0.task;
         // Without a runtime the process is going down, and the hold runs out by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
@@ -105,6 +113,12 @@ impl Drop for Hold {
                 }
             });
         }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.engine.holds.forget(self.task, self.ended.take());
     }
 }
 
@@ -123,12 +137,17 @@ impl Holds {
         }
     }
 
-    fn forget(&self, task: TaskId) {
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn forget(&self, task: TaskId, watcher: Option<watch::Receiver<bool>>) {
         let mut holds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The one that is being dropped still counts.
+        // Under the lock, so that of two who go at once the second sees that it is the last.
+        drop(watcher);
         if holds
             .get(&task)
-            .is_some_and(|sender| sender.receiver_count() <= 1)
+            .is_some_and(|sender| sender.receiver_count() == 0)
         {
             holds.remove(&task);
         }
