@@ -171,10 +171,17 @@ pub(super) fn bounded(field: &'static str, text: &str, most: usize) -> Result<()
             format!("is longer than {most} bytes"),
         ));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(misleads) {
         return Err(Error::invalid(field, "has control characters"));
     }
     Ok(())
+}
+
+/// Control characters, line separators, and those that make text show in another order than it has.
+fn misleads(c: char) -> bool {
+    let unseen =
+        matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    unseen || c.is_control()
 }
 
 pub(super) fn with_request(mut entry: Entry, once: &Once) -> Entry {
