@@ -45,8 +45,9 @@ impl Engine {
             let mut commit = self.commit_if_changed(&task, &step, now);
             if !commit.is_empty() {
                 commit.entries = drafts(entry.map(|entry| with_request(entry, &once)))?;
-                self.answer_once(&mut commit, &once, Answer::Task(id));
             }
+            // The key is taken even if there is nothing left to do.
+            self.answer_once(&mut commit, &once, Answer::Task(id));
             Ok(Plan { commit, answer: () })
         };
         if let Err(error) = self.settle(plan).await {
@@ -77,8 +78,8 @@ impl Engine {
             let mut commit = self.commit_if_changed(&task, &step, now);
             if !commit.is_empty() {
                 commit.entries = drafts(entry.map(|entry| with_request(entry, &once)))?;
-                self.answer_once(&mut commit, &once, Answer::Lease(id, renewals));
             }
+            self.answer_once(&mut commit, &once, Answer::Lease(id, renewals));
             Ok(Plan { commit, answer: () })
         };
         if let Err(error) = self.settle(plan).await {
