@@ -4,7 +4,7 @@ use quietus_core::{Cause, Event, Lease, LeaseId, Load, Outcome, Step, Task, Task
 use quietus_identity::VerifiedSvid;
 
 use super::open::with_request;
-use super::record::drafts;
+use super::record::{because, drafts};
 use super::{Engine, Error, Once, Plan, load, view};
 use crate::store::{Answer, Commit};
 
@@ -95,6 +95,17 @@ impl Engine {
         event: &Event,
         by: Option<&VerifiedSvid>,
     ) -> Result<Option<Step>, Error> {
+        self.step_task_because(id, event, by, "").await
+    }
+
+    /// The same, for a reason that is recorded.
+    pub(super) async fn step_task_because(
+        &self,
+        id: TaskId,
+        event: &Event,
+        by: Option<&VerifiedSvid>,
+        reason: &str,
+    ) -> Result<Option<Step>, Error> {
         let plan = || {
             let now = self.now();
             let Some((task, leases)) = load(&self.store.read()?, id, event.loads())? else {
@@ -108,7 +119,8 @@ impl Engine {
                 now,
             );
             let mut commit = self.commit_if_changed(&task, &step, now);
-            commit.entries = drafts(self.entry_of(&task, &step, by, now))?;
+            let entry = self.entry_of(&task, &step, by, now);
+            commit.entries = drafts(entry.map(|entry| because(entry, reason)))?;
             if step.outcome == Outcome::Purged {
                 commit.change = None;
                 commit.purge = Some(id);

@@ -71,6 +71,14 @@ pub(super) fn drafts(entry: Option<Entry>) -> Result<Vec<Draft>, Error> {
     Ok(draft.into_iter().collect())
 }
 
+/// An operator's reason, if there is one.
+pub(super) fn because(mut entry: Entry, reason: &str) -> Entry {
+    if !reason.is_empty() {
+        entry.detail.insert("reason".to_owned(), reason.to_owned());
+    }
+    entry
+}
+
 fn refuse(entry: &mut Entry, refusal: &Refusal) {
     entry.refusal = Some(refusal.reason().to_owned());
 }

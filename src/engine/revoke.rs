@@ -15,7 +15,7 @@ use quietus_ledger::Entry;
 use tokio::task::JoinSet;
 
 use super::open::bounded;
-use super::record::drafts;
+use super::record::{because, drafts};
 use super::{Engine, Error, Plan};
 use crate::store::{Commit, Read};
 
@@ -61,13 +61,16 @@ impl Engine {
         let cause = Cause::Operator(AgentId(by.id().to_string()));
         match target {
             Target::Task(id) => {
-                let step = self.step_task(id, &Event::EndTask(cause), Some(by)).await?;
+                let event = Event::EndTask(cause);
+                let step = self.step_task_because(id, &event, Some(by), reason).await?;
                 Ok(Revoked::of(&step.ok_or(Error::NotFound("task"))?))
             }
             Target::Lease(id) => {
                 self.show_lease(id)?;
                 let event = Event::EndLeases(Which::One(id), cause);
-                let step = self.step_task(id.task, &event, Some(by)).await?;
+                let step = self
+                    .step_task_because(id.task, &event, Some(by), reason)
+                    .await?;
                 Ok(Revoked::of(&step.ok_or(Error::NotFound("lease"))?))
             }
             Target::Wide(selector) => self.revoke_wide(by, selector, reason).await,
@@ -260,10 +263,7 @@ impl Engine {
     ) -> Entry {
         let mut entry = self.entry(event, Some(by), self.now());
         entry.detail = selector_detail(selector);
-        if !reason.is_empty() {
-            entry.detail.insert("reason".to_owned(), reason.to_owned());
-        }
-        entry
+        because(entry, reason)
     }
 }
 
