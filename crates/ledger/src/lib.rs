@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the entry schema.
 pub const VERSION: u32 = 1;
-/// Largest entry, in bytes.
-pub const MAX_ENTRY: usize = 64 * 1024;
+/// Largest entry, in bytes: room for the end of a task with as many live leases as may be configured (10,000).
+pub const MAX_ENTRY: usize = 4 * 1024 * 1024;
 
 /// One thing that happened. Members that do not apply are absent. Times are milliseconds since the Unix epoch in
 /// the broker's effective time; digests are lower-case hex SHA-256.
