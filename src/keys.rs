@@ -8,12 +8,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quietus_core::Timestamp;
-use quietus_token::{JwkSet, SigningKey};
+use quietus_token::{JwkSet, MAX_KEYS, SigningKey};
 use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
@@ -27,6 +27,8 @@ pub struct Keys {
     dir: PathBuf,
     overlap: Duration,
     ring: ArcSwap<KeyRing>,
+    /// Held while the ring is replaced, so that no change is made on an older ring and lost.
+    changing: Mutex<()>,
 }
 
 /// The keys as of one moment.
@@ -70,6 +72,11 @@ pub enum KeysError {
         /// Why.
         reason: String,
     },
+    /// As many keys as a set may have.
+    #[error(
+        "there are {MAX_KEYS} signing keys already, the most that a verifier takes: rotate again once the oldest is retired"
+    )]
+    TooMany,
     /// No key could be made.
     #[error("cannot make a signing key: {0}")]
     Generate(String),
@@ -92,6 +99,7 @@ impl Keys {
             dir: dir.to_owned(),
             overlap,
             ring: ArcSwap::from_pointee(KeyRing::new(keys)?),
+            changing: Mutex::new(()),
         })
     }
 
@@ -102,13 +110,18 @@ impl Keys {
 
     /// Makes a key that will sign once [`Keys::adopt`] is called.
     pub fn make(&self, now: Timestamp) -> Result<Made, KeysError> {
+        let ring = self.ring();
+        if ring.keys.len() >= MAX_KEYS {
+            return Err(KeysError::TooMany);
+        }
         // Later than any key there is, whatever the clock says.
-        let newest = self.ring().keys.first().map_or(0, |dated| dated.created.0);
+        let newest = ring.keys.first().map_or(0, |dated| dated.created.0);
         create(&self.dir, Timestamp(now.0.max(newest + 1))).map(Made)
     }
 
     /// Signs with that key from now on; the others stay published for as long as what they signed can live.
     pub fn adopt(&self, made: Made) -> Result<(), KeysError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = self.ring();
         let mut keys = vec![made.0];
         keys.extend(ring.keys.iter().map(Dated::share));
@@ -118,6 +131,7 @@ impl Keys {
 
     /// Forgets and deletes the keys whose tokens have all expired.
     pub fn retire(&self, now: Timestamp) -> Result<Vec<String>, KeysError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = self.ring();
         let retired = ring.retired(self.overlap, now);
         if retired.is_empty() {

@@ -50,7 +50,7 @@ fn cut(mut message: String) -> String {
 
 fn refused_code(reason: &str) -> Code {
     match reason {
-        "TOO_MANY_OPEN_TASKS" | "TOO_MANY_LIVE_LEASES" | "TOO_MANY_LEASES" => {
+        "TOO_MANY_OPEN_TASKS" | "TOO_MANY_LIVE_LEASES" | "TOO_MANY_LEASES" | "TOO_MANY_KEYS" => {
             Code::ResourceExhausted
         }
         "TASK_ENDED"

@@ -300,7 +300,10 @@ impl From<EntryError> for Error {
 
 impl From<KeysError> for Error {
     fn from(error: KeysError) -> Self {
-        Self::Internal(error.into())
+        match error {
+            KeysError::TooMany => Self::refused("TOO_MANY_KEYS", error.to_string()),
+            error => Self::Internal(error.into()),
+        }
     }
 }
 

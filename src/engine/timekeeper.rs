@@ -102,12 +102,18 @@ impl Engine {
         if let Err(error) = self.store.sync_mark() {
             tracing::warn!(%error, "the mark beside the store could not be synced");
         }
+        self.retire_keys()?;
+        self.watch_clock(anomalous).await
+    }
+
+    /// Forgets the signing keys whose tokens have all expired.
+    pub fn retire_keys(&self) -> Result<(), Error> {
         let retired = self.keys.retire(self.now())?;
         if !retired.is_empty() {
             self.signed.forget_all();
             tracing::info!(?retired, "signing keys retired");
         }
-        self.watch_clock(anomalous).await
+        Ok(())
     }
 
     /// Records a clock that has stepped back, once, and the high-water mark while anything depends on it.
