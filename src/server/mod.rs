@@ -83,6 +83,10 @@ impl Front {
         let verification = VerificationServer::new(self).max_decoding_message_size(most);
         let (health_reporter, health) = tonic_health::server::health_reporter();
         health_reporter.set_serving::<BrokerServer<Self>>().await;
+        health_reporter.set_serving::<OperatorServer<Self>>().await;
+        health_reporter
+            .set_serving::<VerificationServer<Self>>()
+            .await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(api::DESCRIPTORS)
             .build_v1()?;
