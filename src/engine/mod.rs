@@ -34,7 +34,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::issuers::jwt::{JwtError, JwtIssuer};
 use crate::keys::{Keys, KeysError};
-use crate::store::{Change, Commit, CommitError, Committed, Retry, Snapshot, Store, StoreError};
+use crate::store::{
+    Answer, Change, Commit, CommitError, Committed, Retry, Snapshot, Store, StoreError,
+};
 use crate::trust::Trust;
 
 pub use credential::{Issued, RequestOrder};
@@ -183,9 +185,12 @@ impl Engine {
         once: &Once,
         error: Error,
     ) -> Error {
-        let refusal = match &error {
-            Error::Refused(refused) => refused.reason.clone(),
-            Error::NotFound(_) => "NOT_FOUND".to_owned(),
+        let (refusal, answer) = match &error {
+            Error::Refused(Refused { reason, message }) => (
+                reason.clone(),
+                Some(Answer::Refused(reason.clone(), message.clone())),
+            ),
+            Error::NotFound(_) => ("NOT_FOUND".to_owned(), None),
             _ => return error,
         };
         let mut entry =
@@ -195,8 +200,23 @@ impl Engine {
         if let Some(task) = task {
             entry.detail.insert("task".to_owned(), task.to_string());
         }
-        let recorded = self.record_entry(&entry).await;
-        recorded.err().unwrap_or(error)
+        let plan = || {
+            let now = self.now();
+            // What is only repeated was recorded when it was first said.
+            if self.answered(once, now)?.is_some() {
+                return Ok(Plan::nothing(()));
+            }
+            let mut commit = Commit {
+                now,
+                entries: record::drafts(Some(entry.clone()))?,
+                ..Commit::default()
+            };
+            if let Some(answer) = answer.clone() {
+                self.answer_once(&mut commit, once, answer);
+            }
+            Ok(Plan { commit, answer: () })
+        };
+        self.settle(plan).await.err().unwrap_or(error)
     }
 
     async fn record_entry(&self, entry: &quietus_ledger::Entry) -> Result<(), Error> {

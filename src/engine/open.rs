@@ -91,9 +91,10 @@ impl Engine {
             (Outcome::Opened { bound }, Some(task)) => {
                 let entry = self.entry_of(task, &step, Some(svid), now);
                 commit.entries = drafts(entry.map(|entry| with_request(entry, once)))?;
-                commit.reads.push(Read::OpenTasksBelow(caller, limit));
                 commit.change = self.commit_of(task, &step, now).change;
+                // First the key: who repeats a request is told of its task, and not that there is no room for another.
                 self.answer_once(&mut commit, once, Answer::Task(id));
+                commit.reads.push(Read::OpenTasksBelow(caller, limit));
                 Ok(Opened {
                     task: task.clone(),
                     bound: bound.as_str(),
