@@ -16,6 +16,7 @@ use quietus::config::Config;
 use quietus::dev::{DevDomain, DevDomainOptions, Svid};
 use quietus::engine::Engine;
 use quietus::tls::SvidFiles;
+use quietus::trust::Trust;
 use quietus_core::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -36,6 +37,7 @@ pub struct World {
 /// A broker that serves.
 pub struct Serving {
     pub engine: Arc<Engine>,
+    pub trust: Arc<Trust>,
     pub address: String,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), BrokerError>>,
@@ -90,12 +92,14 @@ impl World {
         let broker = Broker::start(config, time, options).await?;
         let address = format!("127.0.0.1:{}", broker.local_addr().unwrap().port());
         let engine = Arc::clone(broker.engine());
+        let trust = Arc::clone(broker.trust());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(broker.run(async move {
             let _ = stopped.await;
         }));
         Ok(Serving {
             engine,
+            trust,
             address,
             stop: Some(stop),
             running,
