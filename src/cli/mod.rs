@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod bench;
 mod completions;
 mod confirm;
 mod demo;
@@ -63,6 +64,7 @@ enum Command {
     Policy(policy::PolicyArgs),
     Keys(keys::KeysArgs),
     Status(status::StatusArgs),
+    Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -92,6 +94,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Policy(args) => call(policy::run(globals, args)),
         Command::Keys(args) => call(keys::run(globals, args)),
         Command::Status(args) => call(status::run(globals, args)),
+        Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -120,7 +120,7 @@ impl Engine {
         id: TaskId,
         request: &OpenRequest,
     ) -> Result<Result<Opened, Error>, Error> {
-        let task = self.store.read()?.task(id)?.ok_or(Error::KeyStale)?;
+        let task = self.store.read().task(id)?.ok_or(Error::KeyStale)?;
         let as_asked = request
             .duration
             .is_some_and(|asked| asked <= self.rules.max_task);

@@ -548,7 +548,7 @@ async fn a_replaced_bundle_is_noticed_by_the_broker_itself() {
     let id = task.id.parse().unwrap();
     let engine = &stage.serving.engine;
     until("the task ends", || async {
-        let task = engine.store().read().unwrap().task(id).unwrap();
+        let task = engine.store().read().task(id).unwrap();
         !task.unwrap().is_open()
     })
     .await;

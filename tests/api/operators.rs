@@ -382,7 +382,7 @@ async fn a_reload_swaps_the_whole_set_and_archives_it() {
         for (at, byte) in digest.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap();
         }
-        let snapshot = stage.serving.engine.store().read().unwrap();
+        let snapshot = stage.serving.engine.store().read();
         let kept = snapshot.policy(Digest(digest)).unwrap().unwrap();
         serde_json::from_slice::<serde_json::Value>(&kept).unwrap()
     };

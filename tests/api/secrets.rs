@@ -174,7 +174,6 @@ async fn no_token_and_no_key_is_stored_recorded_or_logged() {
         .engine
         .store()
         .read()
-        .unwrap()
         .entries(1, usize::MAX)
         .unwrap();
     assert!(entries.len() > 10);
