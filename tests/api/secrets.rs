@@ -1,25 +1,31 @@
 //! Secrets leave by the one door: neither the store, nor the ledger, nor the log has any of them.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use quietus::api::v1;
 use quietus::api::v1::selector::Of;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Metadata;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
 
 use crate::common::*;
 use crate::help::*;
 
-/// A log that is kept in memory.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What this thread logs, while somebody wants to know.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
-impl Write for Kept {
+struct OwnThread;
+
+impl Write for OwnThread {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOG.with_borrow_mut(|log| log.get_or_insert_default().extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -28,12 +34,21 @@ impl Write for Kept {
     }
 }
 
-impl MakeWriter<'_> for Kept {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
+/// Keeps whatever this thread logs from now on, in every detail.
+///
+/// For the whole process, though other threads keep nothing: where they come first to a line that logs, it would
+/// otherwise be settled for all that nobody listens.
+fn keep_log() {
+    let wanted = |_: &Metadata<'_>, _: &Context<'_, Registry>| {
+        LOG.try_with(|log| log.borrow().is_some()).unwrap_or(false)
+    };
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(|| OwnThread)
+        .with_filter(dynamic_filter_fn(wanted));
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    LOG.set(Some(Vec::new()));
 }
 
 /// Everything that must be found nowhere, by what it is.
@@ -149,13 +164,7 @@ async fn a_busy_day(stage: &mut Stage) -> Vec<String> {
 // On one thread, so that its log is the test's own.
 #[tokio::test]
 async fn no_token_and_no_key_is_stored_recorded_or_logged() {
-    let log = Kept::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    keep_log();
     let mut stage = Stage::new().await;
     let tokens = a_busy_day(&mut stage).await;
 
@@ -192,7 +201,7 @@ async fn no_token_and_no_key_is_stored_recorded_or_logged() {
             secrets.assert_absent_from(&path.display().to_string(), &bytes);
         }
     }
-    let log = log.0.lock().unwrap();
+    let log = LOG.take().unwrap();
     assert!(
         contains(&log, b"signing keys retired"),
         "the log was not kept"
