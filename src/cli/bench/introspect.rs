@@ -46,13 +46,7 @@ pub(super) async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<
     report.rounds("introspect", "introspect", &asked);
     let ratios = asked.iter().zip(&echoes);
     let ratio = median(ratios.map(|(ask, echo)| ask.per_second() / echo.per_second()));
-    report.check(
-        "introspect",
-        "introspect / echo",
-        ratio,
-        Unit::Ratio,
-        RATIO,
-    );
+    report.check("introspect", "introspect / echo", ratio, Unit::Ratio, RATIO);
     drop(agents);
     echo::stop(servers, serving).await?;
     measure_cold(plan, report, &world, cold).await

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 
 /// The longest latency that is told apart from longer ones.
@@ -30,9 +31,16 @@ pub(super) trait Worker: Send + 'static {
 pub(super) struct Measured {
     latency: Histogram<u64>,
     elapsed: Duration,
+    worked: Duration,
 }
 
 impl Measured {
+    /// What a call cost this process, both ends together. Hardly moves with what else the machine does.
+    pub(super) fn cpu_per_call(&self) -> Duration {
+        let calls = u32::try_from(self.calls()).unwrap_or(u32::MAX);
+        self.worked / calls.max(1)
+    }
+
     /// Calls a second over the whole time.
     pub(super) fn per_second(&self) -> f64 {
         self.calls() as f64 / self.elapsed.as_secs_f64()
@@ -61,7 +69,7 @@ pub(super) async fn run_while<W: Worker>(
     workers: Vec<W>,
     more: impl Fn() -> bool + Clone + Send + 'static,
 ) -> anyhow::Result<Measured> {
-    let begun = Instant::now();
+    let (begun, worked) = (Instant::now(), cpu_time());
     let mut running = JoinSet::new();
     for worker in workers {
         let more = more.clone();
@@ -75,10 +83,15 @@ pub(super) async fn run_while<W: Worker>(
         workers.push(worker);
     }
     let elapsed = begun.elapsed();
+    let worked = cpu_time().saturating_sub(worked);
     for worker in workers {
         worker.finish().await?;
     }
-    Ok(Measured { latency, elapsed })
+    Ok(Measured {
+        latency,
+        elapsed,
+        worked,
+    })
 }
 
 async fn keep_calling<W: Worker>(
@@ -92,6 +105,13 @@ async fn keep_calling<W: Worker>(
         latency.saturating_record(micros);
     }
     Ok((worker, latency))
+}
+
+/// What this process has worked so far, all its threads together.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos)
 }
 
 fn histogram() -> anyhow::Result<Histogram<u64>> {

@@ -39,6 +39,7 @@ struct Figure {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Unit {
     PerSecond,
+    Microseconds,
     Milliseconds,
     Seconds,
     Ratio,
@@ -100,6 +101,9 @@ impl Report {
             let name = format!("{name} {label}");
             self.note(scenario, &name, value, Unit::Milliseconds);
         }
+        let cpu = median(rounds.iter().map(|round| millis(round.cpu_per_call())));
+        let name = format!("{name} CPU a call");
+        self.note(scenario, &name, cpu * 1000.0, Unit::Microseconds);
     }
 
     /// Whether some target was missed.
@@ -164,6 +168,7 @@ impl Unit {
     fn show(self, value: f64) -> String {
         match self {
             Self::PerSecond => format!("{value:.0} /s"),
+            Self::Microseconds => format!("{value:.0} us"),
             Self::Milliseconds => format!("{value:.2} ms"),
             Self::Seconds => format!("{value:.2} s"),
             Self::Ratio => format!("{value:.3}"),

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 
 use super::introspect::is_active;
 use super::load::run_for;
-use super::report::{Report, Target, Unit};
+use super::report::{Report, Target, Unit, quantile_of};
 use super::world::{self, Fill, Filler, Life, World};
 use super::{Plan, mint};
 use crate::api::v1::verification_client::VerificationClient;
@@ -38,7 +38,7 @@ pub(super) async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<
     let tokens = fill(plan, &world, report).await?;
     let clean = Restarted::start(&world.folder, &tokens).await?;
     clean.told(report, "clean");
-    clean.dirty(plan, &world.folder).await?;
+    clean.dirty(plan, &world.folder, report).await?;
     let killed = Restarted::start(&world.folder, &tokens).await?;
     killed.told(report, "killed");
     killed.stop().await
@@ -132,12 +132,31 @@ impl Restarted {
         }
     }
 
-    /// Kills it in the middle of its work.
-    async fn dirty(mut self, plan: &Plan, folder: &Path) -> anyhow::Result<()> {
+    /// Has it work, and kills it in the middle of that.
+    async fn dirty(
+        mut self,
+        plan: &Plan,
+        folder: &Path,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         let agent = world::client(folder, &self.address, "agent")?;
         let channels: Vec<Channel> = vec![agent.connect().await?];
-        let workers = mint::workers(&channels, plan.in_flight, true);
-        let working = tokio::spawn(run_for(Duration::from_secs(3600), workers));
+        let workers = || mint::workers(&channels, plan.in_flight, true);
+        let full = run_for(plan.round, workers()).await?;
+        report.note(
+            "restart",
+            "mint on the full store",
+            full.per_second(),
+            Unit::PerSecond,
+        );
+        let p99 = quantile_of(&[full], 0.99);
+        report.note(
+            "restart",
+            "mint on the full store p99",
+            p99,
+            Unit::Milliseconds,
+        );
+        let working = tokio::spawn(run_for(Duration::from_secs(3600), workers()));
         tokio::time::sleep(plan.round / 4).await;
         self.process.kill().await?;
         // The calls that were under way have failed, as they should.

@@ -373,7 +373,9 @@ fn other_policies() -> anyhow::Result<String> {
             4 => "unless { context.approved }",
             3 => "when { principal.tier > 2 || context.task.environment == \"prod\" }",
             2 => "when { context.task.held && context.ttl <= 600 }",
-            _ => "when { principal.environment == resource.environment && context.task.leases < 20 }",
+            _ => {
+                "when { principal.environment == resource.environment && context.task.leases < 20 }"
+            }
         };
         writeln!(text, "@id(\"other-{number}\")\n{head}\n{condition};\n")?;
     }
