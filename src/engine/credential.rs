@@ -156,11 +156,12 @@ impl Engine {
             event(grant),
             now,
         );
-        let (Outcome::Issued(order) | Outcome::Renewed(order)) = step.outcome.clone() else {
+        let (Outcome::Issued(order) | Outcome::Renewed(order)) = &step.outcome else {
             return self.plan_lifecycle_refusal(svid, &task, &step, told, once, now);
         };
+        let answer = Answer::Lease(order.lease().id, order.lease().renewals);
         let keys = self.keys.ring();
-        let prepared = self.jwt.prepare(keys.current(), &order)?;
+        let prepared = self.jwt.prepare(keys.current(), order)?;
         step.identify(prepared.fingerprint());
         let entry = self.entry_of(&task, &step, Some(svid), now).map(told);
         let mut commit = self.commit_of(&task, &step, now);
@@ -170,8 +171,7 @@ impl Engine {
             .reads
             .push(Read::Policy(quietus_core::Digest(permit.policy_digest())));
         commit.grant = true;
-        let lease = order.lease();
-        self.answer_once(&mut commit, once, Answer::Lease(lease.id, lease.renewals));
+        self.answer_once(&mut commit, once, answer);
         let granted = Granted::New(Box::new(identified(step)?), prepared, keys);
         Ok(Plan {
             commit,

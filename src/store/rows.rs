@@ -77,6 +77,8 @@ pub(super) struct Stub {
 }
 
 const STUB: usize = 25;
+/// Most rows fit, and then nothing is moved while they grow.
+const ROOM: usize = 512;
 
 impl Stub {
     pub(super) fn of(task: &Task, due: Option<Timestamp>) -> Self {
@@ -116,7 +118,8 @@ impl Stub {
 }
 
 pub(super) fn task_row(task: &Task, stub: Stub) -> Result<Vec<u8>, StoreError> {
-    let head = stub.to_bytes().to_vec();
+    let mut head = Vec::with_capacity(ROOM);
+    head.extend_from_slice(&stub.to_bytes());
     postcard::to_extend(task, head).map_err(|_| StoreError::Row { table: "tasks" })
 }
 
@@ -126,7 +129,8 @@ pub(super) fn read_task(row: &[u8]) -> Result<Task, StoreError> {
 }
 
 pub(super) fn encode<T: Serialize>(table: &'static str, value: &T) -> Result<Vec<u8>, StoreError> {
-    postcard::to_stdvec(value).map_err(|_| StoreError::Row { table })
+    let row = Vec::with_capacity(ROOM);
+    postcard::to_extend(value, row).map_err(|_| StoreError::Row { table })
 }
 
 pub(super) fn decode<T: DeserializeOwned>(

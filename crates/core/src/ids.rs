@@ -31,6 +31,8 @@ pub struct AgentId(pub String);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Milliseconds since the Unix epoch, in the broker's effective time.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -143,7 +145,13 @@ impl fmt::Display for AgentId {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // Five of these go into every grant: one write, not one a byte.
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 0xf)];
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -163,6 +171,13 @@ mod tests {
     fn ids_read_back_as_written() {
         let lease = format!("{TASK}.7");
         assert_eq!(lease.parse::<LeaseId>().map(|id| id.to_string()), Ok(lease));
+    }
+
+    #[test]
+    fn a_digest_shows_as_lower_case_hex() {
+        let digest = Digest(std::array::from_fn(|i| i as u8 * 8 + 7));
+        let one_by_one: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest.to_string(), one_by_one);
     }
 
     #[test]

@@ -213,7 +213,7 @@ pub enum EntryError {
 impl Draft {
     /// The canonical bytes, but for the sequence number.
     pub fn new(entry: &Entry) -> Result<Self, EntryError> {
-        let mut bytes = Vec::with_capacity(1024);
+        let mut bytes = Vec::with_capacity(2048);
         bytes.extend_from_slice(br#"{"entry":"#);
         serde_json::to_writer(&mut bytes, entry)?;
         bytes.extend_from_slice(br#","seq":"#);

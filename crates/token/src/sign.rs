@@ -60,7 +60,8 @@ impl SigningKey {
     ///
     /// This takes any claims. [`Claims::check`] and [`Unsigned::fits`] tell whether a verifier will take them as well.
     pub fn prepare(&self, claims: &Claims) -> Unsigned {
-        let json = serde_json::to_vec(claims)
+        let mut json = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut json, claims)
             .expect("claims are strings, numbers and lists, and memory takes them all");
         let encoded = json.len().div_ceil(3) * 4;
         let room = self.header.len() + encoded + 1 + SIGNATURE_TEXT;
