@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quietus_core::{AgentId, Digest, Enforced, Guards, Lease, LeaseId, Task, TaskId, Timestamp};
 use quietus_ledger::Draft;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, WriteTransaction};
+use redb::{
+    Database, Durability, Key, ReadableDatabase, ReadableTable, Table, TableDefinition, Value,
+    WriteTransaction,
+};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,6 +22,9 @@ use super::{CommitError, StoreError};
 pub(super) const QUEUE: usize = 4096;
 /// How many go into one transaction.
 const BATCH: usize = 256;
+/// How often a batch that waits for company looks for it, and how often at most.
+const NAP: Duration = Duration::from_micros(200);
+const NAPS: u32 = 20;
 
 /// A change that is made if nothing in its read-set has changed, and not at all otherwise.
 #[derive(Clone, Debug, Default)]
@@ -116,13 +123,9 @@ impl Committer {
     /// Runs until nobody is left to commit, or the store fails. It never tries again after a failure: after a
     /// failed fsync nothing is known of what is on the disk.
     pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batches = Batches::default();
         while let Some(first) = jobs.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < BATCH
-                && let Ok(job) = jobs.try_recv()
-            {
-                batch.push(job);
-            }
+            let batch = batches.gather(first, &mut jobs);
             if let Err(error) = self.commit(batch) {
                 self.failed.send_replace(Some(error.to_string()));
                 return;
@@ -170,6 +173,48 @@ impl Committer {
     }
 }
 
+/// Gathers what goes into one transaction.
+///
+/// A transaction costs much more than one more commit in it. So when there is company, a batch waits as long as
+/// somebody keeps coming: right after a batch was answered, the first of its callers is back before the others, and
+/// a transaction for it alone would have all of them wait for two. A caller that is alone never waits.
+#[derive(Default)]
+struct Batches {
+    before: usize,
+}
+
+impl Batches {
+    fn gather(&mut self, first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+        let mut batch = Vec::with_capacity(self.before.max(16));
+        batch.push(first);
+        drain(jobs, &mut batch);
+        if self.before > 1 || batch.len() > 1 {
+            wait_for_company(jobs, &mut batch);
+        }
+        self.before = batch.len();
+        batch
+    }
+}
+
+fn wait_for_company(jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>) {
+    for _ in 0..NAPS {
+        let before = batch.len();
+        std::thread::sleep(NAP);
+        drain(jobs, batch);
+        if batch.len() == before || batch.len() == BATCH {
+            return;
+        }
+    }
+}
+
+fn drain(jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>) {
+    while batch.len() < BATCH
+        && let Ok(job) = jobs.try_recv()
+    {
+        batch.push(job);
+    }
+}
+
 struct Tables<'t> {
     tasks: Table<'t, &'static [u8; 16], &'static [u8]>,
     leases: Table<'t, &'static [u8; 20], &'static [u8]>,
@@ -177,7 +222,34 @@ struct Tables<'t> {
     ledger: Table<'t, u64, &'static [u8]>,
     meta: Table<'t, &'static str, &'static [u8]>,
     agents: Table<'t, &'static str, u32>,
+    requests: Rare<'t, &'static [u8; 20], &'static [u8]>,
+    outbox: Rare<'t, &'static [u8; 20], &'static [u8]>,
     write: &'t WriteTransaction,
+}
+
+/// A table that not every transaction needs: opened when it is first asked for, and then kept open.
+struct Rare<'t, K: Key + 'static, V: Value + 'static> {
+    write: &'t WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+    table: Option<Table<'t, K, V>>,
+}
+
+impl<'t, K: Key + 'static, V: Value + 'static> Rare<'t, K, V> {
+    fn new(write: &'t WriteTransaction, definition: TableDefinition<'static, K, V>) -> Self {
+        Self {
+            write,
+            definition,
+            table: None,
+        }
+    }
+
+    fn open(&mut self) -> Result<&mut Table<'t, K, V>, StoreError> {
+        let table = match self.table.take() {
+            Some(table) => table,
+            None => self.write.open_table(self.definition)?,
+        };
+        Ok(self.table.insert(table))
+    }
 }
 
 impl<'t> Tables<'t> {
@@ -189,6 +261,8 @@ impl<'t> Tables<'t> {
             ledger: write.open_table(rows::LEDGER)?,
             meta: write.open_table(rows::META)?,
             agents: write.open_table(rows::AGENTS)?,
+            requests: Rare::new(write, rows::REQUESTS),
+            outbox: Rare::new(write, rows::OUTBOX),
             write,
         })
     }
@@ -202,7 +276,7 @@ struct Attempt<'a, 't> {
 }
 
 impl Attempt<'_, '_> {
-    fn check(&self, commit: &Commit) -> Result<Result<(), CommitError>, StoreError> {
+    fn check(&mut self, commit: &Commit) -> Result<Result<(), CommitError>, StoreError> {
         if commit.grant && self.short {
             return Ok(Err(CommitError::NoSpace));
         }
@@ -214,7 +288,11 @@ impl Attempt<'_, '_> {
         Ok(Ok(()))
     }
 
-    fn holds(&self, read: &Read, now: Timestamp) -> Result<Result<(), CommitError>, StoreError> {
+    fn holds(
+        &mut self,
+        read: &Read,
+        now: Timestamp,
+    ) -> Result<Result<(), CommitError>, StoreError> {
         let holds = match read {
             Read::Task(id, version) => self.version(*id)? == *version,
             Read::Guards(epoch) => self.epoch == *epoch,
@@ -240,8 +318,8 @@ impl Attempt<'_, '_> {
         row.map_or(Ok(0), |row| Ok(Stub::from_row(row.value())?.version))
     }
 
-    fn unused(&self, key: RequestKey, now: Timestamp) -> Result<bool, StoreError> {
-        let requests = self.tables.write.open_table(rows::REQUESTS)?;
+    fn unused(&mut self, key: RequestKey, now: Timestamp) -> Result<bool, StoreError> {
+        let requests = self.tables.requests.open()?;
         for place in key.places(now) {
             if requests.get(&place)?.is_some() {
                 return Ok(false);
@@ -360,7 +438,7 @@ impl Attempt<'_, '_> {
             Retry::Now => now,
             Retry::At(at) => at,
         };
-        let mut outbox = self.tables.write.open_table(rows::OUTBOX)?;
+        let outbox = self.tables.outbox.open()?;
         match Effect::of(lease, retry_at) {
             Some(effect) => outbox.insert(&key, rows::encode("outbox", &effect)?.as_slice())?,
             None => outbox.remove(&key)?,
@@ -374,7 +452,7 @@ impl Attempt<'_, '_> {
         row: &RequestRow,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut requests = self.tables.write.open_table(rows::REQUESTS)?;
+        let requests = self.tables.requests.open()?;
         let [today, _] = key.places(now);
         requests.insert(&today, rows::encode("requests", row)?.as_slice())?;
         // A few rows of older days go with each new one, so none pile up.
