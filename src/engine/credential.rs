@@ -104,7 +104,7 @@ impl Engine {
         id: TaskId,
         need: Load,
     ) -> Result<(Task, Vec<Lease>), Error> {
-        let found = load(&self.store.read()?, id, need)?;
+        let found = load(&self.store.read(), id, need)?;
         found
             .filter(|(task, _)| task.agent.0 == svid.id().as_str())
             .ok_or(Error::NotFound("task"))

@@ -92,7 +92,7 @@ impl Engine {
     ) -> Result<Option<Step>, Error> {
         let plan = || {
             let now = self.now();
-            let Some((task, leases)) = load(&self.store.read()?, id, event.loads())? else {
+            let Some((task, leases)) = load(&self.store.read(), id, event.loads())? else {
                 return Ok(Plan::nothing(None));
             };
             let guards = self.store.guards();
@@ -137,13 +137,13 @@ impl Engine {
     }
 
     pub(super) fn show_task(&self, id: TaskId) -> Result<(Task, Vec<Lease>), Error> {
-        let snapshot = self.store.read()?;
+        let snapshot = self.store.read();
         let task = snapshot.task(id)?.ok_or(Error::NotFound("task"))?;
         Ok((task, snapshot.leases_of(id)?))
     }
 
     pub(super) fn show_lease(&self, id: LeaseId) -> Result<(Task, Lease), Error> {
-        let snapshot = self.store.read()?;
+        let snapshot = self.store.read();
         let task = snapshot.task(id.task)?.ok_or(Error::NotFound("task"))?;
         let lease = snapshot.lease(id)?.ok_or(Error::NotFound("lease"))?;
         Ok((task, lease))

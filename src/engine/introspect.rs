@@ -55,7 +55,7 @@ impl Engine {
         else {
             return Ok(None);
         };
-        let snapshot = self.store.read()?;
+        let snapshot = self.store.read();
         // The guards come after the snapshot, so that no revocation can slip between them.
         let Some(lease) = snapshot.lease(known.lease)? else {
             return Ok(None);

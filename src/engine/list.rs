@@ -60,7 +60,7 @@ impl Engine {
         after: Option<TaskId>,
         most: usize,
     ) -> Result<Listed<Task, TaskId>, Error> {
-        let snapshot = self.store.read()?;
+        let snapshot = self.store.read();
         let mut listed = Listed {
             rows: Vec::new(),
             next: after,
@@ -91,7 +91,7 @@ impl Engine {
         after: Option<LeaseId>,
         most: usize,
     ) -> Result<Listed<(Lease, String), LeaseId>, Error> {
-        let snapshot = self.store.read()?;
+        let snapshot = self.store.read();
         let mut listed = Listed {
             rows: Vec::new(),
             next: after,

@@ -45,7 +45,7 @@ impl Engine {
     /// What this request came to before, if it was made before.
     pub(super) fn answered(&self, once: &Once, now: Timestamp) -> Result<Option<Answer>, Error> {
         let Some(key) = once.key else { return Ok(None) };
-        match self.store.read()?.request(key, now)? {
+        match self.store.read().request(key, now)? {
             None => Ok(None),
             Some(row) if row.body != once.body => Err(Error::KeyReused),
             Some(RequestRow {

@@ -116,7 +116,7 @@ impl Engine {
         id: TaskId,
         request: &OpenRequest,
     ) -> Result<Result<Opened, Error>, Error> {
-        let task = self.store.read()?.task(id)?.ok_or(Error::KeyStale)?;
+        let task = self.store.read().task(id)?.ok_or(Error::KeyStale)?;
         let clamped = request
             .duration
             .is_some_and(|asked| asked > self.rules.max_task);

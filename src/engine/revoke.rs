@@ -84,7 +84,7 @@ impl Engine {
             }
             Target::Lease(id) => found.add(None, &[self.show_lease(*id)?.1]),
             Target::Wide(selector) => {
-                let snapshot = self.store.read()?;
+                let snapshot = self.store.read();
                 let mut after = None;
                 loop {
                     let page = snapshot.tasks(after, PAGE)?;
@@ -191,7 +191,7 @@ impl Engine {
         let mut revoked = Revoked::default();
         let mut after = None;
         loop {
-            let page = self.store.read()?.tasks(after, PAGE)?;
+            let page = self.store.read().tasks(after, PAGE)?;
             let tasks = page
                 .rows
                 .iter()

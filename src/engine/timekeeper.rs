@@ -28,7 +28,7 @@ impl Engine {
     pub async fn run_due(self: &Arc<Self>) -> Result<usize, Error> {
         let mut looked_at = 0;
         loop {
-            let due = self.store.read()?.due(self.now(), AT_ONCE)?;
+            let due = self.store.read().due(self.now(), AT_ONCE)?;
             if due.is_empty() {
                 return Ok(looked_at);
             }
@@ -75,7 +75,7 @@ impl Engine {
     /// The row said due and the task says not yet, as after a change of the configured retention.
     async fn reschedule(&self, id: quietus_core::TaskId) -> Result<(), Error> {
         self.settle(|| {
-            let Some(task) = self.store.read()?.task(id)? else {
+            let Some(task) = self.store.read().task(id)? else {
                 return Ok(Plan::nothing(()));
             };
             let due = next_deadline(&task, self.rules.retention);

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::mark::Mark;
 use super::rows::{self, Effect, Header, RequestKey, RequestRow, Stub};
+use super::snapshot::Snapshot;
 use super::{CommitError, StoreError};
 
 /// How many commits may wait.
@@ -112,6 +113,7 @@ pub(super) struct Job {
 
 pub(super) struct Committer {
     pub(super) db: Arc<Database>,
+    pub(super) latest: Arc<ArcSwap<Snapshot>>,
     pub(super) guards: Arc<ArcSwap<Guards>>,
     pub(super) header: Arc<ArcSwap<Header>>,
     pub(super) short: Arc<AtomicBool>,
@@ -161,7 +163,9 @@ impl Committer {
         }
         write.commit()?;
         let _ = self.mark.write(&header.mark());
-        // What is read without the store must be in place before anyone is answered.
+        // What is read from here on must show this commit, and so must be in place before anyone is answered; the
+        // snapshot before the guards, as readers take them.
+        self.latest.store(Arc::new(Snapshot::take(&self.db)?));
         if let Some(guards) = guards {
             self.guards.store(Arc::new(guards));
         }

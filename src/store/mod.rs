@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use quietus_core::{Guards, Timestamp};
-use redb::{Database, ReadableDatabase};
+use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use commit::{Change, Commit, Committed, Read, Retry};
@@ -41,7 +41,8 @@ pub struct Options {
 
 /// The store, shared by all who serve.
 pub struct Store {
-    db: Arc<Database>,
+    // Before the database, since that is closed when it is dropped.
+    latest: Arc<ArcSwap<Snapshot>>,
     guards: Arc<ArcSwap<Guards>>,
     header: Arc<ArcSwap<Header>>,
     queue: mpsc::Sender<commit::Job>,
@@ -53,6 +54,7 @@ pub struct Store {
     path: PathBuf,
     restored: Option<u64>,
     committer: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
+    db: Arc<Database>,
 }
 
 /// Why the store could not be opened.
@@ -200,11 +202,13 @@ impl Store {
             .max(mark.last().map_or(0, |last| last.generation))
             + 1;
         commit::write_header(&db, &header)?;
-        let guards = rows::read_guards(&db.begin_read().map_err(StoreError::from)?)?;
+        let latest = Snapshot::take(&db)?;
+        let guards = latest.guards()?;
         let mark = Arc::new(mark);
         let (queue, jobs) = mpsc::channel(commit::QUEUE);
         let (failed, fatal) = watch::channel(None);
         let store = Self {
+            latest: Arc::new(ArcSwap::from_pointee(latest)),
             db: Arc::new(db),
             guards: Arc::new(ArcSwap::from_pointee(guards)),
             header: Arc::new(ArcSwap::from_pointee(header)),
@@ -228,6 +232,7 @@ impl Store {
             })?;
         let committer = commit::Committer {
             db: Arc::clone(&store.db),
+            latest: Arc::clone(&store.latest),
             guards: Arc::clone(&store.guards),
             header: Arc::clone(&store.header),
             short: Arc::clone(&store.short),
@@ -259,8 +264,8 @@ impl Store {
     }
 
     /// The state as of the last commit.
-    pub fn read(&self) -> Result<Snapshot, StoreError> {
-        Ok(Snapshot::new(self.db.begin_read()?))
+    pub fn read(&self) -> Arc<Snapshot> {
+        self.latest.load_full()
     }
 
     /// Freezes and floors as of the last commit.

@@ -1,7 +1,7 @@
 //! Reading the state as of one commit.
 
 use quietus_core::{Digest, Guards, Lease, LeaseId, Task, TaskId, Timestamp};
-use redb::{ReadTransaction, ReadableTable};
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::StoreError;
 use super::rows::{self, Effect, RequestKey, RequestRow};
@@ -9,6 +9,10 @@ use super::rows::{self, Effect, RequestKey, RequestRow};
 /// The state as of one commit; later ones do not show.
 pub struct Snapshot {
     read: ReadTransaction,
+    // What nearly every request looks into.
+    tasks: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
+    leases: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
+    requests: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
 }
 
 /// A task that must be looked at.
@@ -39,35 +43,39 @@ pub struct Page<T, K> {
 }
 
 impl Snapshot {
-    pub(super) fn new(read: ReadTransaction) -> Self {
-        Self { read }
+    /// The state as of the last commit.
+    pub(super) fn take(db: &Database) -> Result<Self, StoreError> {
+        let read = db.begin_read()?;
+        Ok(Self {
+            tasks: read.open_table(rows::TASKS)?,
+            leases: read.open_table(rows::LEASES)?,
+            requests: read.open_table(rows::REQUESTS)?,
+            read,
+        })
     }
 
     /// One task.
     pub fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        let tasks = self.read.open_table(rows::TASKS)?;
-        let row = tasks.get(&id.to_bytes())?;
+        let row = self.tasks.get(&id.to_bytes())?;
         row.map(|row| rows::read_task(row.value())).transpose()
     }
 
     /// One lease.
     pub fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
-        let leases = self.read.open_table(rows::LEASES)?;
-        let row = leases.get(&rows::lease_key(id))?;
+        let row = self.leases.get(&rows::lease_key(id))?;
         row.map(|row| rows::decode("leases", row.value()))
             .transpose()
     }
 
     /// Every lease ever issued in a task, in order of issue.
     pub fn leases_of(&self, task: TaskId) -> Result<Vec<Lease>, StoreError> {
-        let leases = self.read.open_table(rows::LEASES)?;
         let first = rows::lease_key(LeaseId { task, number: 0 });
         let last = rows::lease_key(LeaseId {
             task,
             number: u32::MAX,
         });
         let mut found = Vec::new();
-        for row in leases.range::<&[u8; 20]>(&first..=&last)? {
+        for row in self.leases.range::<&[u8; 20]>(&first..=&last)? {
             found.push(rows::decode("leases", row?.1.value())?);
         }
         Ok(found)
@@ -79,7 +87,6 @@ impl Snapshot {
         if task.live == 0 {
             return Ok(found);
         }
-        let leases = self.read.open_table(rows::LEASES)?;
         let id = |number| {
             rows::lease_key(LeaseId {
                 task: task.id,
@@ -87,7 +94,11 @@ impl Snapshot {
             })
         };
         // From the newest: those are the likeliest to be live.
-        for row in leases.range::<&[u8; 20]>(&id(0)..=&id(u32::MAX))?.rev() {
+        for row in self
+            .leases
+            .range::<&[u8; 20]>(&id(0)..=&id(u32::MAX))?
+            .rev()
+        {
             let lease: Lease = rows::decode("leases", row?.1.value())?;
             if lease.is_live() {
                 found.push(lease);
@@ -125,18 +136,17 @@ impl Snapshot {
         after: Option<TaskId>,
         most: usize,
     ) -> Result<Page<Task, TaskId>, StoreError> {
-        let tasks = self.read.open_table(rows::TASKS)?;
         let after = after.map(TaskId::to_bytes);
         let mut page = Page {
             rows: Vec::new(),
             next: None,
         };
         let range = match &after {
-            Some(after) => tasks.range::<&[u8; 16]>((
+            Some(after) => self.tasks.range::<&[u8; 16]>((
                 std::ops::Bound::Excluded(after),
                 std::ops::Bound::Unbounded,
             ))?,
-            None => tasks.iter()?,
+            None => self.tasks.iter()?,
         };
         for row in range.take(most) {
             let task = rows::read_task(row?.1.value())?;
@@ -153,18 +163,17 @@ impl Snapshot {
         after: Option<LeaseId>,
         most: usize,
     ) -> Result<Page<Lease, LeaseId>, StoreError> {
-        let leases = self.read.open_table(rows::LEASES)?;
         let after = after.map(rows::lease_key);
         let mut page = Page {
             rows: Vec::new(),
             next: None,
         };
         let range = match &after {
-            Some(after) => leases.range::<&[u8; 20]>((
+            Some(after) => self.leases.range::<&[u8; 20]>((
                 std::ops::Bound::Excluded(after),
                 std::ops::Bound::Unbounded,
             ))?,
-            None => leases.iter()?,
+            None => self.leases.iter()?,
         };
         for row in range.take(most) {
             let lease: Lease = rows::decode("leases", row?.1.value())?;
@@ -186,9 +195,8 @@ impl Snapshot {
         key: RequestKey,
         now: Timestamp,
     ) -> Result<Option<RequestRow>, StoreError> {
-        let requests = self.read.open_table(rows::REQUESTS)?;
         for place in key.places(now) {
-            if let Some(row) = requests.get(&place)? {
+            if let Some(row) = self.requests.get(&place)? {
                 return rows::decode("requests", row.value()).map(Some);
             }
         }

@@ -261,12 +261,7 @@ pub fn of(selector: v1::selector::Of) -> Option<v1::Selector> {
 
 /// Every entry of the ledger, parsed, from a store that nobody has open.
 pub fn ledger(engine: &Engine) -> Vec<quietus_ledger::Sealed> {
-    let entries = engine
-        .store()
-        .read()
-        .unwrap()
-        .entries(1, usize::MAX)
-        .unwrap();
+    let entries = engine.store().read().entries(1, usize::MAX).unwrap();
     entries
         .iter()
         .map(|entry| quietus_ledger::Sealed::parse(entry).unwrap())

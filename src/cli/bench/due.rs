@@ -116,7 +116,7 @@ async fn wait_for_endings(
     end: Timestamp,
     struck: Instant,
 ) -> anyhow::Result<Duration> {
-    while !engine.store().read()?.due(end, 1)?.is_empty() {
+    while !engine.store().read().due(end, 1)?.is_empty() {
         ensure!(
             struck.elapsed() < PATIENCE,
             "the endings were never recorded"
@@ -128,7 +128,7 @@ async fn wait_for_endings(
 
 /// Every one of them, and nothing else, is recorded as ended.
 fn check_all_ended(engine: &Engine, end: Timestamp, expected: u32) -> anyhow::Result<()> {
-    let snapshot = engine.store().read()?;
+    let snapshot = engine.store().read();
     let second = end.seconds();
     let (mut ended, mut after) = (0, None);
     loop {
