@@ -497,11 +497,13 @@ fn adjust(counter: &mut u64, before: u64, after: u64) {
     *counter = counter.saturating_sub(before).saturating_add(after);
 }
 
-/// Every transaction is durable and two-phase: agents influence the bytes that are written.
+/// Every transaction is durable and two-phase: agents influence the bytes that are written. Each also records which
+/// pages are in use, or a start after a crash would first read the whole file.
 fn begin(db: &Database) -> Result<WriteTransaction, StoreError> {
     let mut write = db.begin_write()?;
     write.set_durability(Durability::Immediate)?;
     write.set_two_phase_commit(true);
+    write.set_quick_repair(true);
     Ok(write)
 }
 
