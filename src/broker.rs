@@ -213,8 +213,9 @@ async fn heed_trust(engine: Arc<Engine>, mut changes: mpsc::UnboundedReceiver<Ve
                 }
             }
         }
-        if replaced && let Err(error) = engine.trust_changed().await {
-            tracing::error!(%error, "tasks of agents that are no longer trusted could not be ended");
+        while replaced && let Err(error) = engine.trust_changed().await {
+            tracing::error!(%error, "tasks of agents that are no longer trusted could not be ended; trying again");
+            tokio::time::sleep(LOOK).await;
         }
     }
 }

@@ -50,11 +50,6 @@ impl Clock {
         Self { source, latest }
     }
 
-    /// The machine's own clocks.
-    pub fn system(high_water: Timestamp) -> Self {
-        Self::new(Arc::new(SystemTime), high_water)
-    }
-
     /// Effective time now.
     pub fn now(&self) -> Timestamp {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);

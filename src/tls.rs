@@ -37,17 +37,25 @@ pub struct ServerTls {
     builder: ConfigBuilder<ServerConfig, WantsVerifier>,
     svid: Arc<ServerSvid>,
     trust: Arc<Trust>,
+    now: Now,
 }
 
 impl ServerTls {
     /// Serves `svid` and asks every caller for an SVID that `trust` vouches for at `now`.
     pub fn new(svid: Arc<ServerSvid>, trust: Arc<Trust>, now: Now) -> Result<Self, TlsError> {
-        let builder = ServerConfig::builder_with_details(provider(), Arc::new(Clock(now)));
+        let builder =
+            ServerConfig::builder_with_details(provider(), Arc::new(Clock(Arc::clone(&now))));
         Ok(Self {
             builder: builder.with_protocol_versions(&[&TLS13])?,
             svid,
             trust,
+            now,
         })
+    }
+
+    /// The time that callers are verified by, in unix seconds.
+    pub(crate) fn now(&self) -> u64 {
+        (self.now)()
     }
 
     /// What one handshake needs: its configuration, and the verifier that will know who the caller is.

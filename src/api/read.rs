@@ -10,6 +10,9 @@ use quietus_identity::{SpiffeId, TrustDomain};
 use super::v1;
 use crate::engine::{Error, Target};
 
+/// The longest `google.protobuf.Duration`: about 10,000 years, in seconds.
+const LONGEST: u64 = 315_576_000_000;
+
 /// The canonical bytes of a request, for idempotency and the ledger. Pass it with the key cleared.
 pub fn body(request: &impl Message) -> Vec<u8> {
     request.encode_to_vec()
@@ -70,9 +73,10 @@ pub fn duration(
     Ok(Some(duration))
 }
 
-/// Within the bounds of `google.protobuf.Duration`; its own conversion overflows outside of them.
+/// Whatever is longer than the longest `google.protobuf.Duration` is as long as that: every limit is far below, and
+/// the ledger can show it (RFC 8785 ends at 2^53). Its own conversion overflows.
 fn whole(duration: prost_types::Duration) -> Option<Duration> {
-    let seconds = u64::try_from(duration.seconds).ok()?;
+    let seconds = u64::try_from(duration.seconds).ok()?.min(LONGEST);
     let nanos = u32::try_from(duration.nanos).ok()?;
     (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }

@@ -152,7 +152,9 @@ impl Engine {
     ) -> Result<Plan<Result<Granted, Error>>, Error> {
         let told = |entry| with_verdict(with_request(entry, once), &question, &verdict);
         let permit = match &verdict.permit {
-            Ok(permit) => permit,
+            // A permit is good for the agent it was decided for.
+            Ok(permit) if permit.agent() == task.agent.0 => permit,
+            Ok(_) => return Err(Error::NotFound("task")),
             Err(refusal) => {
                 let mut entry = told(self.entry("request.refused", Some(svid), now));
                 entry.agent = Some(task.agent.0.clone());

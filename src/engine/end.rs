@@ -8,6 +8,11 @@ use super::record::{because, drafts};
 use super::{Engine, Error, Once, Plan, load, view};
 use crate::store::{Answer, Commit};
 
+/// How many leases are shown with a task: its newest. `ListLeases` pages through all.
+const SHOWN: usize = 1000;
+/// As many leases as one commit forgets.
+const PORTION: usize = crate::store::PURGED;
+
 impl Engine {
     /// Ends a task of the calling agent, and every credential under it, in one commit.
     pub async fn close_task(
@@ -50,7 +55,7 @@ impl Engine {
             self.answer_once(&mut commit, &once, Answer::Task(id));
             Ok(Plan { commit, answer: () })
         };
-        if let Err(error) = self.settle(plan).await {
+        if let Err(error) = self.settle_surely(plan).await {
             return Err(self.refused_early(svid, Some(id), &once, error).await);
         }
         self.holds.ended(id);
@@ -82,7 +87,7 @@ impl Engine {
             self.answer_once(&mut commit, &once, Answer::Lease(id, renewals));
             Ok(Plan { commit, answer: () })
         };
-        if let Err(error) = self.settle(plan).await {
+        if let Err(error) = self.settle_surely(plan).await {
             return Err(self.refused_early(svid, Some(id.task), &once, error).await);
         }
         self.show_lease(id)
@@ -124,11 +129,15 @@ impl Engine {
             if step.outcome == Outcome::Purged {
                 commit.change = None;
                 commit.purge = Some(id);
+                // Many leases go in portions, and the task with the last: that is what is recorded.
+                if self.store.read().leases_of(id, PORTION)?.len() == PORTION {
+                    commit.entries = Vec::new();
+                }
             }
             let answer = Some(step);
             Ok(Plan { commit, answer })
         };
-        let step = self.settle(plan).await?;
+        let step = self.settle_surely(plan).await?;
         if step
             .as_ref()
             .is_some_and(|step| step.outcome == Outcome::TaskEnded)
@@ -156,7 +165,7 @@ impl Engine {
     pub(super) fn show_task(&self, id: TaskId) -> Result<(Task, Vec<Lease>), Error> {
         let snapshot = self.store.read();
         let task = snapshot.task(id)?.ok_or(Error::NotFound("task"))?;
-        Ok((task, snapshot.leases_of(id)?))
+        Ok((task, snapshot.leases_of(id, SHOWN)?))
     }
 
     pub(super) fn show_lease(&self, id: LeaseId) -> Result<(Task, Lease), Error> {

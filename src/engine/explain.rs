@@ -36,6 +36,13 @@ impl Engine {
         if scopes.is_empty() {
             return Err(Error::invalid("scopes", "name at least one"));
         }
+        let most = self.config.limits.scopes_per_request;
+        if scopes.len() > most {
+            return Err(Error::invalid(
+                "scopes",
+                format!("at most {most} at a time"),
+            ));
+        }
         let now = self.now();
         let facts = match task {
             Some(id) => task_facts(&self.show_task(id)?.0, now),

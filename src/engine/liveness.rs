@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quietus_core::{Event, Load, Outcome, Task, TaskId, Timestamp, step};
+use quietus_core::{Event, Load, Outcome, Step, Task, TaskId, Timestamp, step};
 use quietus_identity::VerifiedSvid;
 use tokio::sync::watch;
 
@@ -72,12 +72,33 @@ impl Engine {
             if let Outcome::Refused(refusal) = &step.outcome {
                 return Err(Error::refused(refusal.reason(), refusal.to_string()));
             }
+            if !self.gains(&task, &step) {
+                return Ok(Plan::nothing(task));
+            }
             let mut commit = self.commit_if_changed(&task, &step, now);
             commit.entries = drafts(self.entry_of(&task, &step, Some(svid), now))?;
             let answer = step.task.unwrap_or(task);
             Ok(Plan { commit, answer })
         })
         .await
+    }
+}
+
+impl Engine {
+    /// Whether a sign of life is worth a commit: it brings a newer SVID, or moves a clock by more than a little.
+    /// However many streams and heartbeats a task gets, it is written a few times a grace.
+    fn gains(&self, before: &Task, step: &Step) -> bool {
+        let a_little = self.rules.grace / 6;
+        let clocks = |task: &Task| [task.liveness.heartbeat_due, task.liveness.hold_due];
+        let Some(after) = &step.task else {
+            return false;
+        };
+        let moved = clocks(before).into_iter().zip(clocks(after));
+        let far = |(before, after): (Option<Timestamp>, Option<Timestamp>)| match (before, after) {
+            (Some(before), Some(after)) => after.since(before) > a_little,
+            (before, after) => before != after,
+        };
+        before.identity != after.identity || moved.into_iter().any(far)
     }
 }
 

@@ -20,6 +20,7 @@ mod start;
 mod timekeeper;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use quietus_core::{
@@ -34,9 +35,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::issuers::jwt::{JwtError, JwtIssuer};
 use crate::keys::{Keys, KeysError};
-use crate::store::{
-    Answer, Change, Commit, CommitError, Committed, Retry, Snapshot, Store, StoreError,
-};
+use crate::store::{Answer, Change, Commit, CommitError, Retry, Snapshot, Store, StoreError};
 use crate::trust::Trust;
 
 pub use credential::{Issued, RequestOrder};
@@ -67,7 +66,9 @@ pub struct Engine {
     holds: liveness::Holds,
     trust: Arc<Trust>,
     started_at: Timestamp,
-    /// One at a time: wide revocations, freezes, reloads, rotations.
+    /// Sweeps under way.
+    sweeps: AtomicUsize,
+    /// One at a time: reloads and rotations, which change more than the store.
     operating: tokio::sync::Mutex<()>,
 }
 
@@ -155,20 +156,29 @@ impl Engine {
 
     /// Commits a plan; makes it anew as often as something it rests on has changed.
     async fn settle<T>(&self, make: impl Fn() -> Result<Plan<T>, Error>) -> Result<T, Error> {
-        self.settle_at(make).await.map(|(answer, _)| answer)
+        self.try_to_settle(ATTEMPTS, make).await
     }
 
-    async fn settle_at<T>(
+    /// The same, however often others are faster: for endings, which must not be crowded out.
+    async fn settle_surely<T>(
         &self,
         make: impl Fn() -> Result<Plan<T>, Error>,
-    ) -> Result<(T, Option<Committed>), Error> {
-        for _ in 0..ATTEMPTS {
+    ) -> Result<T, Error> {
+        self.try_to_settle(usize::MAX, make).await
+    }
+
+    async fn try_to_settle<T>(
+        &self,
+        attempts: usize,
+        make: impl Fn() -> Result<Plan<T>, Error>,
+    ) -> Result<T, Error> {
+        for _ in 0..attempts {
             let Plan { commit, answer } = make()?;
             if commit.is_empty() {
-                return Ok((answer, None));
+                return Ok(answer);
             }
             match self.store.commit(commit).await {
-                Ok(committed) => return Ok((answer, Some(committed))),
+                Ok(_) => return Ok(answer),
                 Err(CommitError::Conflict) => tokio::task::yield_now().await,
                 Err(error) => return Err(error.into()),
             }
@@ -209,6 +219,8 @@ impl Engine {
             let mut commit = Commit {
                 now,
                 entries: record::drafts(Some(entry.clone()))?,
+                // Whoever is refused without end must not fill the last of the disk.
+                grant: true,
                 ..Commit::default()
             };
             if let Some(answer) = answer.clone() {
@@ -217,6 +229,28 @@ impl Engine {
             Ok(Plan { commit, answer: () })
         };
         self.settle(plan).await.err().unwrap_or(error)
+    }
+
+    /// Records that somebody asked for what is not theirs to ask for.
+    pub async fn record_intruder(
+        &self,
+        svid: &VerifiedSvid,
+        call: &str,
+        refusal: &str,
+    ) -> Result<(), Error> {
+        let mut entry = self.entry("request.refused", Some(svid), self.now());
+        entry.refusal = Some(refusal.to_owned());
+        entry.detail.insert("call".to_owned(), call.to_owned());
+        self.settle(|| {
+            let commit = Commit {
+                now: self.now(),
+                entries: record::drafts(Some(entry.clone()))?,
+                grant: true,
+                ..Commit::default()
+            };
+            Ok(Plan { commit, answer: () })
+        })
+        .await
     }
 
     async fn record_entry(&self, entry: &quietus_ledger::Entry) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 //! goes on at the next start.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quietus_core::{
     AgentId, Cause, Event, Freeze, Guards, Lease, LeaseId, Selector, Step, Task, TaskId, Which,
@@ -90,7 +91,7 @@ impl Engine {
                 let snapshot = self.store.read();
                 let mut after = None;
                 loop {
-                    let page = snapshot.tasks(after, PAGE)?;
+                    let page = snapshot.open_tasks(after, PAGE)?;
                     for task in page.rows.iter().filter(|task| concerned(task, selector)) {
                         let leases = snapshot.live_leases(task)?;
                         let ends = selector.covers(&task.agent, None);
@@ -117,7 +118,6 @@ impl Engine {
         reason: &str,
     ) -> Result<(), Error> {
         bounded("reason", reason, MAX_REASON)?;
-        let _operating = self.operating.lock().await;
         let change = |guards: Guards| {
             let freeze = Freeze {
                 by: AgentId(by.id().to_string()),
@@ -132,7 +132,6 @@ impl Engine {
 
     /// Lifts a freeze; whether there was one.
     pub async fn thaw(&self, by: &VerifiedSvid, selector: &Selector) -> Result<bool, Error> {
-        let _operating = self.operating.lock().await;
         let entry = self.order_entry("freeze.lifted", by, selector, "");
         let changed = self
             .change_guards(|guards| guards.thaw(selector), &entry)
@@ -146,7 +145,6 @@ impl Engine {
         selector: Selector,
         reason: &str,
     ) -> Result<Revoked, Error> {
-        let _operating = self.operating.lock().await;
         let operator = AgentId(by.id().to_string());
         let change = |guards: Guards| Some(guards.revoke(selector.clone(), operator.clone()));
         let entry = self.order_entry("revoke.ordered", by, &selector, reason);
@@ -154,8 +152,27 @@ impl Engine {
         self.sweep(&selector).await
     }
 
+    /// Ends what floors still cover whose sweep did not come to its end.
+    pub(super) async fn sweep_leftovers(self: &Arc<Self>) -> Result<(), Error> {
+        if self.sweeps.load(Ordering::Relaxed) > 0 {
+            return Ok(());
+        }
+        let floors: Vec<_> = self.store.guards().floors.keys().cloned().collect();
+        for selector in floors {
+            self.sweep(&selector).await?;
+        }
+        Ok(())
+    }
+
     /// Ends what a floor covers, then takes the floor away.
-    pub(super) async fn sweep(self: &Arc<Self>, selector: &Selector) -> Result<Revoked, Error> {
+    async fn sweep(self: &Arc<Self>, selector: &Selector) -> Result<Revoked, Error> {
+        self.sweeps.fetch_add(1, Ordering::Relaxed);
+        let swept = self.sweep_counted(selector).await;
+        self.sweeps.fetch_sub(1, Ordering::Relaxed);
+        swept
+    }
+
+    async fn sweep_counted(self: &Arc<Self>, selector: &Selector) -> Result<Revoked, Error> {
         let Some(floor) = self.store.guards().floors.get(selector).cloned() else {
             return Ok(Revoked::default());
         };
@@ -194,7 +211,7 @@ impl Engine {
         let mut revoked = Revoked::default();
         let mut after = None;
         loop {
-            let page = self.store.read().tasks(after, PAGE)?;
+            let page = self.store.read().open_tasks(after, PAGE)?;
             let tasks = page
                 .rows
                 .iter()
@@ -222,9 +239,17 @@ impl Engine {
             let event = event.clone();
             running.spawn(async move { engine.step_task(task, &event, None).await });
         }
+        // One that fails holds up no other; that it failed is told when all have been tried.
         let mut steps = Vec::new();
+        let mut failed = None;
         while let Some(done) = running.join_next().await {
-            steps.extend(done.map_err(|_| Error::Stopped)??);
+            match done.unwrap_or(Err(Error::Stopped)) {
+                Ok(step) => steps.extend(step),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         Ok(steps)
     }

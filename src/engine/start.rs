@@ -81,6 +81,7 @@ impl Engine {
             holds: super::liveness::Holds::default(),
             trust,
             started_at: now,
+            sweeps: std::sync::atomic::AtomicUsize::new(0),
             operating: tokio::sync::Mutex::new(()),
             config,
         });
@@ -127,10 +128,7 @@ impl Engine {
             self.end_all(Task::is_open, &Event::EndTask(Cause::Restored))
                 .await?;
         }
-        let floors: Vec<_> = self.store.guards().floors.keys().cloned().collect();
-        for selector in floors {
-            self.sweep(&selector).await?;
-        }
+        self.sweep_leftovers().await?;
         self.run_due().await?;
         self.end_untrusted().await
     }

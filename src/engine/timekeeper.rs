@@ -16,47 +16,60 @@ use crate::store::{Change, Commit, Read, Retry};
 const AT_ONCE: usize = 128;
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// How many ticks lie between two rounds of upkeep.
-const UPKEEP: u32 = 10;
+/// How often everything else is looked after.
+const UPKEEP: Duration = Duration::from_secs(1);
 /// How far effective time may run ahead of the wall clock before it is worth a word.
 const ANOMALY: Duration = Duration::from_secs(2);
 /// How old the recorded high-water mark may become.
 const MARK_AGE: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Ends everything that is due; how many tasks were looked at.
+    /// Ends everything that is due; how many tasks were looked at. One that cannot be ended now holds up no other,
+    /// and is tried again the next time.
     pub async fn run_due(self: &Arc<Self>) -> Result<usize, Error> {
         let mut looked_at = 0;
+        let mut after = None;
         loop {
-            let due = self.store.read().due(self.now(), AT_ONCE)?;
-            if due.is_empty() {
+            let due = self.store.read().due(self.now(), after, AT_ONCE)?;
+            let Some(last) = due.last() else {
                 return Ok(looked_at);
-            }
+            };
+            after = Some(*last);
             looked_at += due.len();
             let mut running = tokio::task::JoinSet::new();
             for due in due {
                 let engine = Arc::clone(self);
-                running.spawn(async move { engine.run_one(due.task).await });
+                running.spawn(async move {
+                    if let Err(error) = engine.run_one(due.task).await {
+                        tracing::error!(task = %due.task, %error, "what is due could not be ended; trying again");
+                    }
+                });
             }
-            while let Some(done) = running.join_next().await {
-                done.map_err(|_| Error::Stopped)??;
+            while running.join_next().await.is_some() {}
+        }
+    }
+
+    /// Keeps time, and keeps up everything else that has its time.
+    pub async fn keep_time(self: Arc<Self>) {
+        tokio::join!(self.end_what_is_due(), self.keep_up());
+    }
+
+    async fn end_what_is_due(self: &Arc<Self>) {
+        let mut tick = every(TICK);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.run_due().await {
+                tracing::error!(%error, "what is due could not be looked up; trying again");
             }
         }
     }
 
-    /// Keeps time until the store fails.
-    pub async fn keep_time(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    async fn keep_up(self: &Arc<Self>) {
+        let mut tick = every(UPKEEP);
         let mut anomalous = false;
-        for round in 0u32.. {
+        loop {
             tick.tick().await;
-            if let Err(error) = self.run_due().await {
-                tracing::error!(%error, "ending what is due failed; trying again");
-            }
-            if round % UPKEEP == 0
-                && let Err(error) = self.upkeep(&mut anomalous).await
-            {
+            if let Err(error) = self.upkeep(&mut anomalous).await {
                 tracing::error!(%error, "upkeep failed; trying again");
             }
         }
@@ -97,12 +110,13 @@ impl Engine {
         .await
     }
 
-    async fn upkeep(&self, anomalous: &mut bool) -> Result<(), Error> {
+    async fn upkeep(self: &Arc<Self>, anomalous: &mut bool) -> Result<(), Error> {
         self.store.check_space();
         if let Err(error) = self.store.sync_mark() {
             tracing::warn!(%error, "the mark beside the store could not be synced");
         }
         self.retire_keys()?;
+        self.sweep_leftovers().await?;
         self.watch_clock(anomalous).await
     }
 
@@ -122,7 +136,6 @@ impl Engine {
         let ahead = self.clock.ahead();
         let header = self.store.header();
         let newly = ahead > ANOMALY && !*anomalous;
-        *anomalous = ahead > ANOMALY;
         if newly {
             tracing::warn!(
                 ?ahead,
@@ -131,6 +144,7 @@ impl Engine {
         }
         let stale = now.since(header.high_water()) > MARK_AGE && header.open_tasks > 0;
         if !newly && !stale {
+            *anomalous = ahead > ANOMALY;
             return Ok(());
         }
         let mut entry = self.entry("clock.stepped_back", None, now);
@@ -144,6 +158,13 @@ impl Engine {
             ..Commit::default()
         };
         self.store.commit(commit).await?;
+        *anomalous = ahead > ANOMALY;
         Ok(())
     }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(period);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
 }

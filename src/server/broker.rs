@@ -215,8 +215,15 @@ impl Front {
                 () = tokio::time::sleep(every) => self.hold_again(&caller, &hold).await,
             };
             let over = next.is_err();
-            if send.send(next).await.is_err() || over {
-                return;
+            // One that does not read is still there: it misses this answer, not its life.
+            match send.try_send(next) {
+                Err(mpsc::error::TrySendError::Full(missed)) if over => {
+                    let _ = send.send(missed).await;
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+                _ if over => return,
+                _ => {}
             }
         }
     }

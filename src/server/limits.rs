@@ -1,5 +1,6 @@
 //! How often each agent may call.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use governor::clock::DefaultClock;
@@ -25,6 +26,7 @@ pub struct Rates(Arc<Limiter>);
 pub(super) struct Admit {
     authenticate: Authenticate,
     rates: Rates,
+    exempt: Arc<HashSet<SpiffeId>>,
 }
 
 impl Rates {
@@ -50,15 +52,23 @@ impl Admit {
         Self {
             authenticate,
             rates,
+            exempt: Arc::default(),
         }
+    }
+
+    /// The same, but some are not counted: resource servers introspect as often as they are called.
+    pub(super) fn but(self, exempt: HashSet<SpiffeId>) -> Self {
+        let exempt = Arc::new(exempt);
+        Self { exempt, ..self }
     }
 }
 
 impl Interceptor for Admit {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let request = self.authenticate.call(request)?;
-        if let Some(svid) = request.extensions().get::<VerifiedSvid>() {
-            self.rates.count(svid.id())?;
+        match request.extensions().get::<VerifiedSvid>() {
+            Some(svid) if !self.exempt.contains(svid.id()) => self.rates.count(svid.id())?,
+            _ => {}
         }
         Ok(request)
     }

@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 
-use super::connection::Connection;
+use super::connection::{Connection, PlacesOfOne};
 use super::peer::Peer;
 use crate::tls::{ALPN, CallerVerifier, ServerTls};
 
@@ -30,12 +30,16 @@ use crate::tls::{ALPN, CallerVerifier, ServerTls};
 const HANDED_ON: usize = 64;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const MAX_DOUBLINGS: u32 = 7;
+/// No connection outlives this: a year, in seconds.
+const LONGEST: u64 = 31_536_000;
 
 /// How much a listener takes on.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections whose caller is known.
     pub connections: usize,
+    /// Those of them that one caller may have: nobody can take all places.
+    pub connections_of_one: usize,
     /// Handshakes in flight. One more, and the oldest is given up.
     pub handshakes: usize,
     /// How long a handshake may take.
@@ -46,6 +50,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_of_one: 256,
             handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
         }
@@ -69,6 +74,7 @@ impl Listener {
             places: Arc::new(Semaphore::new(
                 limits.connections.min(Semaphore::MAX_PERMITS),
             )),
+            places_of_one: Arc::new(PlacesOfOne::new(limits.connections_of_one)),
             patience: limits.handshake_timeout,
         };
         Self {
@@ -125,6 +131,9 @@ pub enum Refusal {
     /// As many connections as are allowed were up.
     #[error("the broker has as many connections as it may have")]
     TooManyConnections,
+    /// This caller had as many connections as one may have.
+    #[error("the caller has as many connections as one may have")]
+    TooManyOfOne,
 }
 
 impl Refusal {
@@ -137,6 +146,7 @@ impl Refusal {
             Self::TimedOut => "TLS_TIMED_OUT",
             Self::GivenUp => "TLS_GIVEN_UP",
             Self::TooManyConnections => "TOO_MANY_CONNECTIONS",
+            Self::TooManyOfOne => "TOO_MANY_CONNECTIONS_OF_ONE",
         }
     }
 }
@@ -147,6 +157,7 @@ struct Door {
     tls: Arc<ServerTls>,
     observer: Observer,
     places: Arc<Semaphore>,
+    places_of_one: Arc<PlacesOfOne>,
     patience: Duration,
 }
 
@@ -206,10 +217,15 @@ impl Door {
         let handshake = TlsAcceptor::from(config).accept(stream).await;
         let stream = handshake.map_err(|error| explain(&caller, error))?;
         check_protocol(&stream)?;
-        let peer = Peer::new(remote, identity(&caller)?, caller.bundles());
+        let svid = identity(&caller)?;
+        let peer = Peer::new(remote, svid.clone(), caller.bundles());
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| Refusal::TooManyConnections)?;
-        Ok(Connection::new(stream, peer, place))
+        let own = PlacesOfOne::take(&self.places_of_one, svid.id().clone());
+        let own = own.ok_or(Refusal::TooManyOfOne)?;
+        let lasts = svid.trusted_until().saturating_sub(self.tls.now());
+        let lasts = Duration::from_secs(lasts.saturating_add(1).min(LONGEST));
+        Ok(Connection::new(stream, peer, lasts, (place, own)))
     }
 }
 
@@ -384,6 +400,7 @@ mod tests {
             tls: Arc::new(tls()),
             observer: Observer(Arc::new(observer)),
             places: Arc::new(Semaphore::new(1)),
+            places_of_one: Arc::new(PlacesOfOne::new(1)),
             patience: Duration::MAX,
         }
     }

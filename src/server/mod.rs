@@ -76,6 +76,9 @@ impl Front {
         let authenticate = Authenticate::new(Arc::clone(&self.trust), now);
         let rates = Rates::new(limits);
         let admit = limits::Admit::new(authenticate.clone(), rates.clone());
+        let targets = self.engine.config().targets();
+        let resource_servers = targets.flat_map(|target| target.resource_servers.iter().cloned());
+        let admit_servers = admit.clone().but(resource_servers.collect());
         let tidy = tokio::spawn(tidy(rates));
 
         let broker = BrokerServer::new(self.clone()).max_decoding_message_size(most);
@@ -91,18 +94,18 @@ impl Front {
             .register_encoded_file_descriptor_set(api::DESCRIPTORS)
             .build_v1()?;
 
-        let echo = extras.echo.then(|| guarded_echo(authenticate.clone()));
+        let echo = extras.echo.then(|| guarded_echo(authenticate));
         let served = Server::builder()
             .tcp_nodelay(true)
             .max_concurrent_streams(1024)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_service(InterceptedService::new(broker, admit))
+            .add_service(InterceptedService::new(broker, admit.clone()))
             .add_optional_service(echo)
-            .add_service(InterceptedService::new(operator, authenticate.clone()))
-            .add_service(InterceptedService::new(verification, authenticate.clone()))
-            .add_service(InterceptedService::new(health, authenticate.clone()))
-            .add_service(InterceptedService::new(reflection, authenticate))
+            .add_service(InterceptedService::new(operator, admit.clone()))
+            .add_service(InterceptedService::new(verification, admit_servers))
+            .add_service(InterceptedService::new(health, admit.clone()))
+            .add_service(InterceptedService::new(reflection, admit))
             .serve_with_incoming_shutdown(
                 Listener::new(socket, tls, listener::Limits::default()).incoming(),
                 stop,

@@ -1,5 +1,7 @@
 //! What operators call.
 
+use std::sync::Arc;
+
 use quietus_policy::{DecidingPolicy, Explanation};
 use tonic::{Request, Response, Status};
 
@@ -8,7 +10,7 @@ use super::broker::{once, shown};
 use super::caller::{Caller, caller};
 use crate::api::v1::operator_server::Operator;
 use crate::api::{self, v1, wire};
-use crate::engine::{Explained, LeaseFilter, Once, Revoked, TaskFilter};
+use crate::engine::{Error, Explained, LeaseFilter, Once, Revoked, TaskFilter};
 
 #[tonic::async_trait]
 impl Operator for Front {
@@ -16,7 +18,7 @@ impl Operator for Front {
         &self,
         request: Request<v1::ListTasksRequest>,
     ) -> Result<Response<v1::ListTasksResponse>, Status> {
-        self.operator(&request)?;
+        self.operator(&request, "ListTasks").await?;
         let request = request.into_inner();
         let filter = TaskFilter {
             state: task_state(api::known("state", request.state).map_err(api::status)?),
@@ -42,7 +44,7 @@ impl Operator for Front {
         &self,
         request: Request<v1::ListLeasesRequest>,
     ) -> Result<Response<v1::ListLeasesResponse>, Status> {
-        self.operator(&request)?;
+        self.operator(&request, "ListLeases").await?;
         let request = request.into_inner();
         let state = api::known("state", request.state).map_err(api::status)?;
         let task = given(request.task_id)
@@ -79,27 +81,24 @@ impl Operator for Front {
         &self,
         request: Request<v1::RevokeRequest>,
     ) -> Result<Response<v1::RevokeResponse>, Status> {
-        let caller = self.operator(&request)?;
+        let caller = self.operator(&request, "Revoke").await?;
         let request = request.into_inner();
         let target = api::selector(request.selector).map_err(api::status)?;
-        let revoked = match request.dry_run {
-            true => self.engine.would_revoke(&target),
-            false => {
-                self.engine
-                    .revoke(&caller.svid, target, &request.reason)
-                    .await
+        let engine = Arc::clone(&self.engine);
+        let revoked = to_the_end(async move {
+            match request.dry_run {
+                true => engine.would_revoke(&target),
+                false => engine.revoke(&caller.svid, target, &request.reason).await,
             }
-        };
-        Ok(Response::new(revoke_response(
-            &revoked.map_err(api::status)?,
-        )))
+        });
+        Ok(Response::new(revoke_response(&revoked.await?)))
     }
 
     async fn freeze(
         &self,
         request: Request<v1::FreezeRequest>,
     ) -> Result<Response<v1::FreezeResponse>, Status> {
-        let caller = self.operator(&request)?;
+        let caller = self.operator(&request, "Freeze").await?;
         let request = request.into_inner();
         let selector = api::wide_selector(request.selector).map_err(api::status)?;
         let frozen = self
@@ -114,7 +113,7 @@ impl Operator for Front {
         &self,
         request: Request<v1::ThawRequest>,
     ) -> Result<Response<v1::ThawResponse>, Status> {
-        let caller = self.operator(&request)?;
+        let caller = self.operator(&request, "Thaw").await?;
         let selector = api::wide_selector(request.into_inner().selector).map_err(api::status)?;
         let thawed = self
             .engine
@@ -128,9 +127,10 @@ impl Operator for Front {
         &self,
         request: Request<v1::ReloadPolicyRequest>,
     ) -> Result<Response<v1::ReloadPolicyResponse>, Status> {
-        let caller = self.operator(&request)?;
-        let reloaded = self.engine.reload_policy(Some(&caller.svid)).await;
-        let (previous_digest, digest, policies) = reloaded.map_err(api::status)?;
+        let caller = self.operator(&request, "ReloadPolicy").await?;
+        let engine = Arc::clone(&self.engine);
+        let reloaded = to_the_end(async move { engine.reload_policy(Some(&caller.svid)).await });
+        let (previous_digest, digest, policies) = reloaded.await?;
         Ok(Response::new(v1::ReloadPolicyResponse {
             digest,
             previous_digest,
@@ -142,7 +142,7 @@ impl Operator for Front {
         &self,
         request: Request<v1::ExplainDecisionRequest>,
     ) -> Result<Response<v1::ExplainDecisionResponse>, Status> {
-        self.operator(&request)?;
+        self.operator(&request, "ExplainDecision").await?;
         let request = request.into_inner();
         let agent = api::spiffe_id(&request.agent).map_err(api::status)?;
         let scopes = api::scopes(&request.scopes).map_err(api::status)?;
@@ -164,11 +164,12 @@ impl Operator for Front {
         &self,
         request: Request<v1::RotateKeysRequest>,
     ) -> Result<Response<v1::RotateKeysResponse>, Status> {
-        let caller = self.operator(&request)?;
+        let caller = self.operator(&request, "RotateKeys").await?;
         let mut request = request.into_inner();
         let once = once!("RotateKeys", caller, request);
-        let rotated = self.engine.rotate_keys(&caller.svid, once).await;
-        let (kid, previous_kid) = rotated.map_err(api::status)?;
+        let engine = Arc::clone(&self.engine);
+        let rotated = to_the_end(async move { engine.rotate_keys(&caller.svid, once).await });
+        let (kid, previous_kid) = rotated.await?;
         Ok(Response::new(v1::RotateKeysResponse { kid, previous_kid }))
     }
 
@@ -176,24 +177,38 @@ impl Operator for Front {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        self.operator(&request)?;
+        self.operator(&request, "GetStatus").await?;
         Ok(Response::new(self.status()))
     }
 }
 
+/// Carries an order out even if whoever gave it does not wait for the answer: half of one would be worse than none.
+async fn to_the_end<T: Send + 'static>(
+    order: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::spawn(order).await;
+    done.unwrap_or(Err(Error::Stopped)).map_err(api::status)
+}
+
 impl Front {
-    fn operator<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+    async fn operator<T>(&self, request: &Request<T>, call: &str) -> Result<Caller, Status> {
         let caller = caller(request)?;
         let id = caller.svid.id().as_str();
-        match self.engine.config().is_operator(id) {
-            true => Ok(caller),
-            false => Err(api::refused(
-                "NOT_AN_OPERATOR",
-                format!(
-                    "{id} is not an operator: add an [[operator]] entry for it to the broker's configuration"
-                ),
-            )),
+        if self.engine.config().is_operator(id) {
+            return Ok(caller);
         }
+        let reason = "NOT_AN_OPERATOR";
+        let recorded = self
+            .engine
+            .record_intruder(&caller.svid, call, reason)
+            .await;
+        recorded.map_err(api::status)?;
+        Err(api::refused(
+            reason,
+            format!(
+                "{id} is not an operator: add an [[operator]] entry for it to the broker's configuration"
+            ),
+        ))
     }
 
     fn status(&self) -> v1::GetStatusResponse {

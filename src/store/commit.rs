@@ -21,6 +21,8 @@ use super::{CommitError, StoreError};
 
 /// How many commits may wait.
 pub(super) const QUEUE: usize = 4096;
+/// How many leases one commit forgets.
+pub(crate) const PURGED: usize = 256;
 /// How many go into one transaction.
 const BATCH: usize = 256;
 /// How often a batch that waits for company looks for it, and how often at most.
@@ -36,7 +38,7 @@ pub struct Commit {
     pub reads: Vec<Read>,
     /// The task and leases as they are to be.
     pub change: Option<Change>,
-    /// A task to forget, with its leases. Its version must be in the read-set.
+    /// A task to forget, with its leases: a portion of them, if they are many. Its version must be in the read-set.
     pub purge: Option<TaskId>,
     /// Freezes and floors as they are to be. Their epoch must be in the read-set.
     pub guards: Option<Guards>,
@@ -161,8 +163,15 @@ impl Committer {
                 .meta
                 .insert(rows::HEADER, rows::encode("meta", &header)?.as_slice())?;
         }
+        if verdicts.iter().all(|(_, verdict)| verdict.is_err()) {
+            write.abort()?;
+            answer(verdicts);
+            return Ok(());
+        }
         write.commit()?;
-        let _ = self.mark.write(&header.mark());
+        if let Err(error) = self.mark.write(&header.mark()) {
+            tracing::error!(%error, "the mark beside the store cannot be written: an older copy would not be noticed");
+        }
         // What is read from here on must show this commit, and so must be in place before anyone is answered; the
         // snapshot before the guards, as readers take them.
         self.latest.store(Arc::new(Snapshot::take(&self.db)?));
@@ -170,10 +179,17 @@ impl Committer {
             self.guards.store(Arc::new(guards));
         }
         self.header.store(Arc::new(header));
-        for (reply, verdict) in verdicts {
-            let _ = reply.send(verdict);
-        }
+        answer(verdicts);
         Ok(())
+    }
+}
+
+type Verdict = Result<Committed, CommitError>;
+
+fn answer(verdicts: Vec<(oneshot::Sender<Verdict>, Verdict)>) {
+    for (reply, verdict) in verdicts {
+        // Whoever has gone away meanwhile does not need to know.
+        let _ = reply.send(verdict);
     }
 }
 
@@ -476,20 +492,32 @@ impl Attempt<'_, '_> {
         Ok(())
     }
 
+    /// Forgets the oldest leases of a task, a portion at a time and, once there are no more, the task.
     fn purge(&mut self, task: TaskId) -> Result<(), StoreError> {
-        let key = task.to_bytes();
-        let removed = self.tables.tasks.remove(&key)?;
-        let stub = removed.map_or(Ok(Stub::default()), |row| Stub::from_row(row.value()))?;
-        self.move_deadline(key, stub.due, 0)?;
         let first = rows::lease_key(LeaseId { task, number: 0 });
         let last = rows::lease_key(LeaseId {
             task,
             number: u32::MAX,
         });
-        self.tables
+        let mut portion = Vec::new();
+        for row in self
+            .tables
             .leases
-            .retain_in::<&[u8; 20], _>(&first..=&last, |_, _| false)?;
-        Ok(())
+            .range::<&[u8; 20]>(&first..=&last)?
+            .take(PURGED)
+        {
+            portion.push(*row?.0.value());
+        }
+        for key in &portion {
+            self.tables.leases.remove(key)?;
+        }
+        if portion.len() == PURGED {
+            return Ok(());
+        }
+        let key = task.to_bytes();
+        let removed = self.tables.tasks.remove(&key)?;
+        let stub = removed.map_or(Ok(Stub::default()), |row| Stub::from_row(row.value()))?;
+        self.move_deadline(key, stub.due, 0)
     }
 }
 

@@ -19,6 +19,7 @@ use quietus_core::{Guards, Timestamp};
 use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use commit::PURGED;
 pub use commit::{Change, Commit, Committed, Read, Retry};
 pub use disk::{Disk, FileDisk, Space};
 pub use rows::{Answer, Effect, Header, RequestKey, RequestRow};

@@ -1,10 +1,12 @@
 //! Reading the state as of one commit.
 
+use std::ops::Bound::{Excluded, Included, Unbounded};
+
 use quietus_core::{Digest, Guards, Lease, LeaseId, Task, TaskId, Timestamp};
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::StoreError;
-use super::rows::{self, Effect, RequestKey, RequestRow};
+use super::rows::{self, Effect, RequestKey, RequestRow, Stub};
 
 /// The state as of one commit; later ones do not show.
 pub struct Snapshot {
@@ -67,17 +69,19 @@ impl Snapshot {
             .transpose()
     }
 
-    /// Every lease ever issued in a task, in order of issue.
-    pub fn leases_of(&self, task: TaskId) -> Result<Vec<Lease>, StoreError> {
+    /// The newest leases of a task, no more than `most`, in order of issue.
+    pub fn leases_of(&self, task: TaskId, most: usize) -> Result<Vec<Lease>, StoreError> {
         let first = rows::lease_key(LeaseId { task, number: 0 });
         let last = rows::lease_key(LeaseId {
             task,
             number: u32::MAX,
         });
         let mut found = Vec::new();
-        for row in self.leases.range::<&[u8; 20]>(&first..=&last)? {
+        let newest_first = self.leases.range::<&[u8; 20]>(&first..=&last)?.rev();
+        for row in newest_first.take(most) {
             found.push(rows::decode("leases", row?.1.value())?);
         }
+        found.reverse();
         Ok(found)
     }
 
@@ -111,12 +115,23 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// The tasks whose deadline is at `now` or before, the longest overdue first.
-    pub fn due(&self, now: Timestamp, most: usize) -> Result<Vec<Due>, StoreError> {
+    /// The tasks whose deadline is at `now` or before, the longest overdue first, from behind `after` on.
+    pub fn due(
+        &self,
+        now: Timestamp,
+        after: Option<Due>,
+        most: usize,
+    ) -> Result<Vec<Due>, StoreError> {
         let deadlines = self.read.open_table(rows::DEADLINES)?;
+        let first = after.map(|due| rows::deadline_key(due.at.0, due.task.to_bytes()));
         let last = rows::deadline_key(now.0, [0xff; 16]);
         let mut due = Vec::new();
-        for row in deadlines.range::<&[u8; 24]>(..=&last)?.take(most) {
+        if first.is_some_and(|first| first >= last) {
+            return Ok(due);
+        }
+        let first = first.as_ref().map_or(Unbounded, Excluded);
+        let range = deadlines.range::<&[u8; 24]>((first, Included(&last)))?;
+        for row in range.take(most) {
             let (at, task) = rows::deadline(row?.0.value());
             due.push(Due { at, task });
         }
@@ -154,6 +169,38 @@ impl Snapshot {
             page.rows.push(task);
         }
         page.end_unless(most);
+        Ok(page)
+    }
+
+    /// Tasks that are open, after `after` in order of opening, looking at no more than `most` tasks of any state. Those
+    /// that are not open are hardly looked at.
+    pub fn open_tasks(
+        &self,
+        after: Option<TaskId>,
+        most: usize,
+    ) -> Result<Page<Task, TaskId>, StoreError> {
+        let after = after.map(TaskId::to_bytes);
+        let first = after.as_ref().map_or(Unbounded, Excluded);
+        let mut page = Page {
+            rows: Vec::new(),
+            next: None,
+        };
+        let mut looked_at = 0;
+        for row in self
+            .tasks
+            .range::<&[u8; 16]>((first, Unbounded))?
+            .take(most)
+        {
+            let (key, row) = row?;
+            looked_at += 1;
+            page.next = Some(TaskId::from_bytes(*key.value()));
+            if Stub::from_row(row.value())?.open {
+                page.rows.push(rows::read_task(row.value())?);
+            }
+        }
+        if looked_at < most {
+            page.next = None;
+        }
         Ok(page)
     }
 

@@ -116,7 +116,7 @@ async fn wait_for_endings(
     end: Timestamp,
     struck: Instant,
 ) -> anyhow::Result<Duration> {
-    while !engine.store().read().due(end, 1)?.is_empty() {
+    while !engine.store().read().due(end, None, 1)?.is_empty() {
         ensure!(
             struck.elapsed() < PATIENCE,
             "the endings were never recorded"

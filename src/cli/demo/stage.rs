@@ -93,12 +93,18 @@ impl Stage {
         let pid = pid.context("the broker is gone")?;
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let status = patiently(self.broker.wait()).await??;
-        if self.temporary {
-            std::fs::remove_dir_all(&self.folder)?;
-        }
         match status.success() {
             true => Ok(()),
             false => bail!("the broker ended with {status}"),
+        }
+    }
+}
+
+/// A demo that failed leaves nothing behind either.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if self.temporary {
+            let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
 }
