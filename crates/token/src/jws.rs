@@ -53,8 +53,8 @@ impl SignedClaims {
     }
 }
 
-/// Reads `jti`, `txn` and `kid` out of a token **without checking its signature**: anyone can write anything there. The
-/// broker uses them to find the lease that a token claims to be, and for nothing else.
+/// Reads `jti`, `txn` and `kid` out of a token **without checking its signature**: anyone can write anything there. They
+/// are for logs and for finding the lease that a token claims to be, and for nothing else.
 ///
 /// # Errors
 /// The first rule of form that `token` breaks, or [`ClaimMissing`](TokenError::ClaimMissing),

@@ -27,7 +27,7 @@
 //! ```
 //!
 //! A verified token was good at that moment. Whether its lease has been revoked since, only the broker knows: ask it
-//! with `Introspect`, or follow `WatchRevocations`.
+//! with `Introspect`.
 //!
 //! This crate opens no file or socket and reads no clock. Time is passed in, in seconds since the Unix epoch. Nothing
 //! that it prints or returns in an error holds a token or a key.
