@@ -13,7 +13,7 @@ use super::{Engine, Error, Plan};
 use crate::store::{Change, Commit, Read, Retry};
 
 /// How many tasks are ended side by side: few enough that grants in between do not wait long.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 64;
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How often everything else is looked after.
