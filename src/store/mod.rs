@@ -291,7 +291,9 @@ impl Store {
     /// Looks at the free space, and allows or refuses grants by it.
     pub fn check_space(&self) {
         if let Some(free) = self.space.free() {
-            let short = free < self.min_free || !self.space.restore_reserve();
+            // The reserve, if it is set aside now, is no longer free.
+            let room = || self.space.free().is_some_and(|free| free >= self.min_free);
+            let short = free < self.min_free || !self.space.restore_reserve() || !room();
             self.short.store(short, Ordering::Relaxed);
         }
     }
