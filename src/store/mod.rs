@@ -339,7 +339,8 @@ fn check_mark(mark: &Mark, header: &Header, options: &Options) -> Result<Option<
             found: header.seq,
             expected: last.seq,
         },
-        None if header.generation > 0 => OpenError::Unmarked {
+        // Without an entry there is nothing that could come alive: a crash in the first opening leaves just that.
+        None if header.seq > 0 => OpenError::Unmarked {
             path: options.path.clone(),
             mark: mark.path().to_owned(),
         },
