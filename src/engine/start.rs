@@ -136,6 +136,7 @@ impl Engine {
         if self.store.restored().is_some() {
             self.end_all(Task::is_open, &Event::EndTask(Cause::Restored))
                 .await?;
+            self.store.forget_restored()?;
         }
         let floors: Vec<_> = self.store.guards().floors.keys().cloned().collect();
         for selector in floors {

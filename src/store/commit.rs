@@ -453,7 +453,13 @@ pub(super) fn prepare(db: &Database) -> Result<Header, StoreError> {
     })
 }
 
-pub(super) fn write_header(db: &Database, header: &Header) -> Result<(), StoreError> {
+/// Writes the header of a store that is being opened and, if it is an older copy, that it is one: the mark beside
+/// the store will not tell again.
+pub(super) fn write_opened(
+    db: &Database,
+    header: &Header,
+    restored: Option<u64>,
+) -> Result<(), StoreError> {
     let write = begin(db)?;
     {
         let mut meta = write.open_table(rows::META)?;
@@ -468,7 +474,16 @@ fn read_header(db: &Database) -> Result<Option<Header>, StoreError> {
         Ok(meta) => meta,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
+        if let Some(seq) = restored {
+            meta.insert(rows::RESTORED, rows::encode("meta", &seq)?.as_slice())?;
+        }
     };
     let row = meta.get(rows::HEADER)?;
     row.map(|row| rows::decode("meta", row.value())).transpose()
 }
+pub(super) fn forget_restored(db: &Database) -> Result<(), StoreError> {
+    let write = begin(db)?;
+    write.open_table(rows::META)?.remove(rows::RESTORED)?;
+    Ok(write.commit()?)
+}
+

@@ -199,8 +199,10 @@ impl Store {
             .generation
             .max(mark.last().map_or(0, |last| last.generation))
             + 1;
-        commit::write_header(&db, &header)?;
-        let guards = rows::read_guards(&db.begin_read().map_err(StoreError::from)?)?;
+        commit::write_opened(&db, &header, restored)?;
+        let read = db.begin_read().map_err(StoreError::from)?;
+        let guards = rows::read_guards(&read)?;
+        let restored = rows::read_restored(&read)?;
         let mark = Arc::new(mark);
         let (queue, jobs) = mpsc::channel(commit::QUEUE);
         let (failed, fatal) = watch::channel(None);
@@ -273,9 +275,15 @@ impl Store {
         **self.header.load()
     }
 
-    /// The entry at which a restored store ends, if it was one and was accepted.
+    /// The entry at which a restored store ended, if it was one and was accepted, be it at an earlier start that did
+    /// not get as far as [`Store::forget_restored`].
     pub fn restored(&self) -> Option<u64> {
         self.restored
+    }
+
+    /// Every task of the restored store has been ended: it is a store like any other from here on.
+    pub fn forget_restored(&self) -> Result<(), StoreError> {
+        commit::forget_restored(&self.db)
     }
 
     /// Turns once from `None` to the reason, when the store has failed and the process must stop.
