@@ -112,6 +112,16 @@ pub(super) struct Committer {
     pub(super) failed: watch::Sender<Option<String>>,
 }
 
+/// A panic is a failure of the store like any other: nothing can be committed any more.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "the committer panicked".to_owned();
+            self.failed.send_replace(Some(reason));
+        }
+    }
+}
+
 impl Committer {
     /// Runs until nobody is left to commit, or the store fails. It never tries again after a failure: after a
     /// failed fsync nothing is known of what is on the disk.
@@ -464,7 +474,16 @@ pub(super) fn write_opened(
     {
         let mut meta = write.open_table(rows::META)?;
         meta.insert(rows::HEADER, rows::encode("meta", header)?.as_slice())?;
+        if let Some(seq) = restored {
+            meta.insert(rows::RESTORED, rows::encode("meta", &seq)?.as_slice())?;
+        }
     }
+    Ok(write.commit()?)
+}
+
+pub(super) fn forget_restored(db: &Database) -> Result<(), StoreError> {
+    let write = begin(db)?;
+    write.open_table(rows::META)?.remove(rows::RESTORED)?;
     Ok(write.commit()?)
 }
 
@@ -474,16 +493,7 @@ fn read_header(db: &Database) -> Result<Option<Header>, StoreError> {
         Ok(meta) => meta,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
-        if let Some(seq) = restored {
-            meta.insert(rows::RESTORED, rows::encode("meta", &seq)?.as_slice())?;
-        }
     };
     let row = meta.get(rows::HEADER)?;
     row.map(|row| rows::decode("meta", row.value())).transpose()
 }
-pub(super) fn forget_restored(db: &Database) -> Result<(), StoreError> {
-    let write = begin(db)?;
-    write.open_table(rows::META)?.remove(rows::RESTORED)?;
-    Ok(write.commit()?)
-}
-
