@@ -53,12 +53,25 @@ impl Engine {
             tick.tick().await;
             if let Err(error) = self.run_due().await {
                 tracing::error!(%error, "ending what is due failed; trying again");
+                self.probe().await;
             }
             if round % UPKEEP == 0
                 && let Err(error) = self.upkeep(&mut anomalous).await
             {
                 tracing::error!(%error, "upkeep failed; trying again");
             }
+        }
+    }
+
+    /// A disk that failed under a reader fails the store only once somebody commits, and nobody gets as far as that.
+    async fn probe(&self) {
+        let commit = Commit {
+            now: self.now(),
+            mark: true,
+            ..Commit::default()
+        };
+        if let Err(error) = self.store.commit(commit).await {
+            tracing::error!(%error, "the store takes nothing more");
         }
     }
 
