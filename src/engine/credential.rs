@@ -246,6 +246,8 @@ impl Engine {
         let lease = leases.first().filter(|lease| lease.renewals == *renewals);
         let guards = self.store.guards();
         lease
+            // The entry shows the task, so it must be as it is shown.
+            reads: vec![Read::Task(task.id, task.version)],
             .and_then(|lease| IssueOrder::repeat(&task, lease, &guards, now))
             .map(|order| Ok(Granted::Before(Box::new(order))))
             .ok_or(Error::KeyStale)
