@@ -249,6 +249,8 @@ impl Engine {
             // The entry shows the task, so it must be as it is shown.
             reads: vec![Read::Task(task.id, task.version)],
             .and_then(|lease| IssueOrder::repeat(&task, lease, &guards, now))
+            // Whoever is refused without end must not fill the last of the disk.
+            grant: true,
             .map(|order| Ok(Granted::Before(Box::new(order))))
             .ok_or(Error::KeyStale)
     }
