@@ -14,7 +14,7 @@ use quietus_token::Token;
 use super::decide::{Question, Verdict, denial, task_facts};
 use super::open::with_request;
 use super::record::drafts;
-use super::{Engine, Error, Once, Plan, caller_of, load, view};
+use super::{Engine, Error, Once, Plan, Refused, caller_of, load, view};
 use crate::issuers::jwt::Prepared;
 use crate::keys::KeyRing;
 use crate::store::{Answer, Commit, Read};
@@ -60,7 +60,12 @@ impl Engine {
                 return self.granted_before(svid, &answer, now).map(Plan::nothing);
             }
             let (task, _) = self.load_own(svid, order.task, Load::Nothing)?;
-            let verdict = self.ask(svid, &task, &target, &order.scopes, order.ttl, now)?;
+            let verdict = match self.ask(svid, &task, &target, &order.scopes, order.ttl, now) {
+                Err(Error::Refused(refused)) => {
+                    return self.plan_unheard(svid, &task, refused, &once, now);
+                }
+                asked => asked?,
+            };
             self.plan_grant(
                 svid,
                 task,
@@ -90,7 +95,12 @@ impl Engine {
             }
             let (task, leases) = self.load_own(svid, id.task, Load::One(id))?;
             let lease = leases.first().ok_or(Error::NotFound("lease"))?;
-            let verdict = self.ask(svid, &task, &lease.target, &lease.scopes, ttl, now)?;
+            let verdict = match self.ask(svid, &task, &lease.target, &lease.scopes, ttl, now) {
+                Err(Error::Refused(refused)) => {
+                    return self.plan_unheard(svid, &task, refused, &once, now);
+                }
+                asked => asked?,
+            };
             let event = |grant| Event::Renew(id, grant);
             self.plan_grant(svid, task, leases, ttl, verdict, &once, now, event)
         };
@@ -203,12 +213,26 @@ impl Engine {
         )
     }
 
+    /// Somebody who may not ask at all.
+    fn plan_unheard<T>(
+        &self,
+        svid: &VerifiedSvid,
+        task: &Task,
+        refused: Refused,
+        once: &Once,
+        now: Timestamp,
+    ) -> Result<Plan<Result<T, Error>>, Error> {
+        let mut entry = with_request(self.entry("request.refused", Some(svid), now), once);
+        entry.agent = Some(task.agent.0.clone());
+        self.plan_refusal(task, entry, &refused.reason, refused.message, once, now)
+    }
+
     /// A refusal is recorded like a grant.
     pub(super) fn plan_refusal<T>(
         &self,
         task: &Task,
         mut entry: Entry,
-        reason: &'static str,
+        reason: &str,
         message: String,
         once: &Once,
         now: Timestamp,
@@ -222,7 +246,11 @@ impl Engine {
         });
         let mut commit = Commit {
             now,
+            // The entry shows the task, so it must be as it is shown.
+            reads: vec![Read::Task(task.id, task.version)],
             entries: drafts(Some(entry))?,
+            // Whoever is refused without end must not fill the last of the disk.
+            grant: true,
             ..Commit::default()
         };
         let answer = Answer::Refused(reason.to_owned(), message.clone());
@@ -246,11 +274,7 @@ impl Engine {
         let lease = leases.first().filter(|lease| lease.renewals == *renewals);
         let guards = self.store.guards();
         lease
-            // The entry shows the task, so it must be as it is shown.
-            reads: vec![Read::Task(task.id, task.version)],
             .and_then(|lease| IssueOrder::repeat(&task, lease, &guards, now))
-            // Whoever is refused without end must not fill the last of the disk.
-            grant: true,
             .map(|order| Ok(Granted::Before(Box::new(order))))
             .ok_or(Error::KeyStale)
     }
