@@ -236,7 +236,11 @@ impl Engine {
         });
         let mut commit = Commit {
             now,
+            // The entry shows the task, so it must be as it is shown.
+            reads: vec![Read::Task(task.id, task.version)],
             entries: drafts(Some(entry))?,
+            // Whoever is refused without end must not fill the last of the disk.
+            grant: true,
             ..Commit::default()
         };
         let answer = Answer::Refused(reason.to_owned(), message.clone());

@@ -9,7 +9,7 @@ use quietus_identity::VerifiedSvid;
 use tokio::sync::watch;
 
 use super::record::drafts;
-use super::{Engine, Error, Plan, caller_of, view};
+use super::{Engine, Error, Once, Plan, caller_of, view};
 
 /// Who waits for which task to end.
 #[derive(Default)]
@@ -70,17 +70,20 @@ impl Engine {
             let event = event(caller_of(svid));
             let step = step(&self.rules, view(task.clone(), leases, &guards), event, now);
             if let Outcome::Refused(refusal) = &step.outcome {
-                return Err(Error::refused(refusal.reason(), refusal.to_string()));
+                let entry = self.entry_of(&task, &step, Some(svid), now);
+                let (reason, message) = (refusal.reason(), refusal.to_string());
+                let entry = entry.ok_or(Error::Busy)?;
+                return self.plan_refusal(&task, entry, reason, message, &Once::unkeyed(), now);
             }
             if !self.gains(&task, &step) {
-                return Ok(Plan::nothing(task));
+                return Ok(Plan::nothing(Ok(task)));
             }
             let mut commit = self.commit_if_changed(&task, &step, now);
             commit.entries = drafts(self.entry_of(&task, &step, Some(svid), now))?;
-            let answer = step.task.unwrap_or(task);
+            let answer = Ok(step.task.unwrap_or(task));
             Ok(Plan { commit, answer })
         })
-        .await
+        .await?
     }
 }
 

@@ -35,6 +35,14 @@ impl Once {
         Ok(Self { key, body })
     }
 
+    /// For a call that takes no key.
+    pub(super) fn unkeyed() -> Self {
+        Self {
+            key: None,
+            body: Digest([0; 32]),
+        }
+    }
+
     /// The digest that the ledger shows.
     pub(super) fn body(&self) -> Digest {
         self.body

@@ -127,6 +127,7 @@ impl Engine {
         if self.store.restored().is_some() {
             self.end_all(Task::is_open, &Event::EndTask(Cause::Restored))
                 .await?;
+            self.store.forget_restored()?;
         }
         self.sweep_leftovers().await?;
         self.run_due().await?;

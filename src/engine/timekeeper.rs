@@ -29,9 +29,13 @@ impl Engine {
     pub async fn run_due(self: &Arc<Self>) -> Result<usize, Error> {
         let mut looked_at = 0;
         let mut after = None;
+        let mut failed = false;
         loop {
             let due = self.store.read().due(self.now(), after, AT_ONCE)?;
             let Some(last) = due.last() else {
+                if failed {
+                    self.probe().await;
+                }
                 return Ok(looked_at);
             };
             after = Some(*last);
@@ -39,13 +43,14 @@ impl Engine {
             let mut running = tokio::task::JoinSet::new();
             for due in due {
                 let engine = Arc::clone(self);
-                running.spawn(async move {
-                    if let Err(error) = engine.run_one(due.task).await {
-                        tracing::error!(task = %due.task, %error, "what is due could not be ended; trying again");
-                    }
-                });
+                running.spawn(async move { (due.task, engine.run_one(due.task).await) });
             }
-            while running.join_next().await.is_some() {}
+            while let Some(Ok((task, ended))) = running.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%task, %error, "what is due could not be ended; trying again");
+                    failed = true;
+                }
+            }
         }
     }
 
@@ -60,6 +65,7 @@ impl Engine {
             tick.tick().await;
             if let Err(error) = self.run_due().await {
                 tracing::error!(%error, "what is due could not be looked up; trying again");
+                self.probe().await;
             }
         }
     }
@@ -72,6 +78,18 @@ impl Engine {
             if let Err(error) = self.upkeep(&mut anomalous).await {
                 tracing::error!(%error, "upkeep failed; trying again");
             }
+        }
+    }
+
+    /// A disk that failed under a reader fails the store only once somebody commits, and nobody gets as far as that.
+    async fn probe(&self) {
+        let commit = Commit {
+            now: self.now(),
+            mark: true,
+            ..Commit::default()
+        };
+        if let Err(error) = self.store.commit(commit).await {
+            tracing::error!(%error, "the store takes nothing more");
         }
     }
 

@@ -123,6 +123,16 @@ pub(super) struct Committer {
     pub(super) failed: watch::Sender<Option<String>>,
 }
 
+/// A panic is a failure of the store like any other: nothing can be committed any more.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "the committer panicked".to_owned();
+            self.failed.send_replace(Some(reason));
+        }
+    }
+}
+
 impl Committer {
     /// Runs until nobody is left to commit, or the store fails. It never tries again after a failure: after a
     /// failed fsync nothing is known of what is on the disk.
@@ -565,12 +575,27 @@ pub(super) fn prepare(db: &Database) -> Result<Header, StoreError> {
     })
 }
 
-pub(super) fn write_header(db: &Database, header: &Header) -> Result<(), StoreError> {
+/// Writes the header of a store that is being opened and, if it is an older copy, that it is one: the mark beside
+/// the store will not tell again.
+pub(super) fn write_opened(
+    db: &Database,
+    header: &Header,
+    restored: Option<u64>,
+) -> Result<(), StoreError> {
     let write = begin(db)?;
     {
         let mut meta = write.open_table(rows::META)?;
         meta.insert(rows::HEADER, rows::encode("meta", header)?.as_slice())?;
+        if let Some(seq) = restored {
+            meta.insert(rows::RESTORED, rows::encode("meta", &seq)?.as_slice())?;
+        }
     }
+    Ok(write.commit()?)
+}
+
+pub(super) fn forget_restored(db: &Database) -> Result<(), StoreError> {
+    let write = begin(db)?;
+    write.open_table(rows::META)?.remove(rows::RESTORED)?;
     Ok(write.commit()?)
 }
 

@@ -1,21 +1,33 @@
-//! The disk under the store: growth is allocated ahead, and a reserve is given up when it cannot be, so that
-//! revoking goes on when the disk is full.
+//! The disk under the store.
+//!
+//! Growth is allocated when it happens, so that a full disk shows there and not in the middle of a commit. A reserve
+//! is kept beside the store and given up when there is no more room: from then on grants are refused, and revoking
+//! goes on in what the reserve leaves. redb doubles its file, so the reserve may not hold a whole growth; the file
+//! is then extended without blocks, and writes find theirs one by one. Grants come back once the reserve stands
+//! again and the configured room is free besides.
+//!
+//! When even that is used up a write fails, redb takes nothing more, and the store stops for good: what was
+//! acknowledged was synced and is there when it is opened again with more room. An fsync that fails stops it just so
+//! and is never tried again, since the kernel may have dropped what it could not write and report success next.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Bound;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redb::StorageBackend;
 use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 /// Kept back for revoking.
 const RESERVE: u64 = 32 << 20;
+/// How much of a growth is allocated at once when the disk has no room for the whole of it.
+const PART: u64 = RESERVE / 2;
 
 /// What the store stands on. Tests bring disks that fill up, fail and forget.
 pub trait Disk: StorageBackend {}
@@ -35,6 +47,7 @@ pub trait Space: Send + Sync {
 pub struct FileDisk {
     backend: FileBackend,
     file: File,
+    medium: Arc<dyn Medium>,
     reserve: Arc<Reserve>,
     short: Arc<AtomicBool>,
 }
@@ -43,11 +56,31 @@ pub struct FileDisk {
 struct Reserve {
     path: PathBuf,
     dir: PathBuf,
+    medium: Arc<dyn Medium>,
 }
+
+/// What takes room on a file system, and tells how much there is.
+trait Medium: fmt::Debug + Send + Sync {
+    /// Gives the file blocks from one place to another, and the length that this takes.
+    fn allocate(&self, file: &File, from: u64, to: u64) -> io::Result<()>;
+    fn write(&self, file: &File, offset: u64, data: &[u8]) -> io::Result<()>;
+    fn free(&self, dir: &Path) -> Option<u64>;
+}
+
+#[derive(Debug)]
+struct FileSystem;
 
 impl FileDisk {
     /// Opens or creates the file, for this process alone.
     pub fn open(path: &Path, short: Arc<AtomicBool>) -> Result<Self, redb::DatabaseError> {
+        Self::open_on(Arc::new(FileSystem), path, short)
+    }
+
+    fn open_on(
+        medium: Arc<dyn Medium>,
+        path: &Path,
+        short: Arc<AtomicBool>,
+    ) -> Result<Self, redb::DatabaseError> {
         let mut options = OpenOptions::new();
         options
             .read(true)
@@ -60,11 +93,13 @@ impl FileDisk {
         let reserve = Arc::new(Reserve {
             path: path.with_extension("reserve"),
             dir: path.parent().unwrap_or(Path::new(".")).to_owned(),
+            medium: Arc::clone(&medium),
         });
         reserve.restore_reserve();
         Ok(Self {
             backend,
             file,
+            medium,
             reserve,
             short,
         })
@@ -75,14 +110,37 @@ impl FileDisk {
         Arc::clone(&self.reserve) as Arc<dyn Space>
     }
 
-    /// Allocates the blocks now, so that no later write can find the disk full.
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
-        let flags = FallocateFlags::empty();
-        match fallocate(self.file.as_fd(), flags, from, to - from) {
-            Err(rustix::io::Errno::OPNOTSUPP) => self.backend.set_len(to),
-            done => done.map_err(io::Error::from),
+        match self.medium.allocate(&self.file, from, to) {
+            Err(error) if is_full(&error) => {
+                self.go_short()?;
+                self.grow_short(from, to)
+            }
+            // A file system that allocates nothing ahead: writes take their blocks one by one.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.backend.set_len(to),
+            done => done,
         }
     }
+
+    /// Some of the blocks now, the others when they are written.
+    fn grow_short(&self, from: u64, to: u64) -> io::Result<()> {
+        match self.medium.allocate(&self.file, from, to.min(from + PART)) {
+            Err(error) if !is_full(&error) => Err(error),
+            _ => self.backend.set_len(to),
+        }
+    }
+
+    fn go_short(&self) -> io::Result<()> {
+        self.short.store(true, Ordering::Relaxed);
+        self.reserve.give_up()
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 impl StorageBackend for FileDisk {
@@ -96,16 +154,9 @@ impl StorageBackend for FileDisk {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let now = self.backend.len()?;
-        if len <= now {
-            return self.backend.set_len(len);
-        }
-        match self.grow(now, len) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                self.short.store(true, Ordering::Relaxed);
-                self.reserve.give_up()?;
-                self.grow(now, len)
-            }
-            done => done,
+        match len > now {
+            true => self.grow(now, len),
+            false => self.backend.set_len(len),
         }
     }
 
@@ -114,11 +165,42 @@ impl StorageBackend for FileDisk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.backend.write(offset, data)
+        match self.medium.write(&self.file, offset, data) {
+            Err(error) if is_full(&error) => {
+                self.go_short()?;
+                self.medium.write(&self.file, offset, data)
+            }
+            done => done,
+        }
     }
 
     fn close(&self) -> io::Result<()> {
         self.backend.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.backend.try_lock_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.unlock_range(start, end)
+    }
+}
+
+impl Medium for FileSystem {
+    fn allocate(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        // A long allocation can be cut short by a signal.
+        let allocate = || fallocate(file.as_fd(), FallocateFlags::empty(), from, to - from);
+        Ok(rustix::io::retry_on_intr(allocate)?)
+    }
+
+    fn write(&self, file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
+        file.write_all_at(data, offset)
+    }
+
+    fn free(&self, dir: &Path) -> Option<u64> {
+        let stat = statvfs(dir).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
@@ -130,32 +212,47 @@ impl Reserve {
         }
     }
 
+    /// Whether all of it is there: a crash can leave a part.
+    fn stands(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|meta| meta.len() >= RESERVE)
+    }
+
     fn set_aside(&self) -> io::Result<()> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&self.path)?;
-        match fallocate(file.as_fd(), FallocateFlags::empty(), 0, RESERVE) {
-            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
-            done => done.map_err(io::Error::from),
+        match self.medium.allocate(&file, 0, RESERVE) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.fill(&file),
+            done => done,
         }
+    }
+
+    fn fill(&self, file: &File) -> io::Result<()> {
+        let zeros = vec![0; 1 << 20];
+        let mut offsets = (0..RESERVE).step_by(zeros.len());
+        offsets.try_for_each(|offset| self.medium.write(file, offset, &zeros))
+    }
+
+    /// Whether there is room for it besides what the store may still write into.
+    fn fits(&self) -> bool {
+        self.free().is_some_and(|free| free >= 2 * RESERVE)
     }
 }
 
 impl Space for Reserve {
     fn free(&self) -> Option<u64> {
-        let stat = statvfs(&self.dir).ok()?;
-        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+        self.medium.free(&self.dir)
     }
 
     fn restore_reserve(&self) -> bool {
-        if self.path.exists() {
+        if self.stands() {
             return true;
         }
-        let done = self.set_aside();
-        if done.is_err() {
+        let done = self.fits() && self.set_aside().is_ok();
+        if !done {
             let _ = self.give_up();
         }
-        done.is_ok()
+        done
     }
 }
 
@@ -192,4 +289,15 @@ impl StorageBackend for Boxed {
     fn close(&self) -> io::Result<()> {
         self.0.close()
     }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.try_lock_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.unlock_range(start, end)
+    }
 }
+
+#[cfg(test)]
+mod tests;

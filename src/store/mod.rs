@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use quietus_core::{Guards, Timestamp};
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use commit::PURGED;
@@ -202,7 +202,8 @@ impl Store {
             .generation
             .max(mark.last().map_or(0, |last| last.generation))
             + 1;
-        commit::write_header(&db, &header)?;
+        commit::write_opened(&db, &header, restored)?;
+        let restored = rows::read_restored(&db.begin_read().map_err(StoreError::from)?)?;
         let latest = Snapshot::take(&db)?;
         let guards = latest.guards()?;
         let mark = Arc::new(mark);
@@ -279,9 +280,15 @@ impl Store {
         **self.header.load()
     }
 
-    /// The entry at which a restored store ends, if it was one and was accepted.
+    /// The entry at which a restored store ended, if it was one and was accepted, be it at an earlier start that did
+    /// not get as far as [`Store::forget_restored`].
     pub fn restored(&self) -> Option<u64> {
         self.restored
+    }
+
+    /// Every task of the restored store has been ended: it is a store like any other from here on.
+    pub fn forget_restored(&self) -> Result<(), StoreError> {
+        commit::forget_restored(&self.db)
     }
 
     /// Turns once from `None` to the reason, when the store has failed and the process must stop.
@@ -297,7 +304,9 @@ impl Store {
     /// Looks at the free space, and allows or refuses grants by it.
     pub fn check_space(&self) {
         if let Some(free) = self.space.free() {
-            let short = free < self.min_free || !self.space.restore_reserve();
+            // The reserve, if it is set aside now, is no longer free.
+            let room = || self.space.free().is_some_and(|free| free >= self.min_free);
+            let short = free < self.min_free || !self.space.restore_reserve() || !room();
             self.short.store(short, Ordering::Relaxed);
         }
     }
@@ -343,7 +352,8 @@ fn check_mark(mark: &Mark, header: &Header, options: &Options) -> Result<Option<
             found: header.seq,
             expected: last.seq,
         },
-        None if header.generation > 0 => OpenError::Unmarked {
+        // Without an entry there is nothing that could come alive: a crash in the first opening leaves just that.
+        None if header.seq > 0 => OpenError::Unmarked {
             path: options.path.clone(),
             mark: mark.path().to_owned(),
         },

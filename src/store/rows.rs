@@ -34,6 +34,8 @@ pub(super) const META: TableDefinition<&str, Bytes> = TableDefinition::new("meta
 
 pub(super) const HEADER: &str = "header";
 pub(super) const GUARDS: &str = "guards";
+/// The entry at which an older copy ended, as long as its tasks are not all ended.
+pub(super) const RESTORED: &str = "restored";
 
 /// Counters that change with every commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -251,4 +253,10 @@ pub(super) fn read_guards(read: &ReadTransaction) -> Result<Guards, StoreError> 
         Some(row) => decode("meta", row.value()),
         None => Ok(Guards::default()),
     }
+}
+
+pub(super) fn read_restored(read: &ReadTransaction) -> Result<Option<u64>, StoreError> {
+    let meta = read.open_table(META)?;
+    let row = meta.get(RESTORED)?;
+    row.map(|row| decode("meta", row.value())).transpose()
 }
