@@ -44,7 +44,7 @@ impl Clock {
     pub fn new(source: Arc<dyn TimeSource>, high_water: Timestamp) -> Self {
         let since_boot = source.since_boot();
         let latest = Mutex::new(Reading {
-            effective: high_water,
+            effective: source.wall().max(high_water),
             since_boot,
         });
         Self { source, latest }
