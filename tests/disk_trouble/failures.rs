@@ -10,8 +10,10 @@ use crate::inside::commits::{NOW, made, opening, refused};
 use crate::inside::rng::Rng;
 use crate::inside::{Inside, ORDERS, abandon, ledger, mint, open, replay};
 
+type Fail = fn(&Platter);
+
 /// How the disk fails at the next commit.
-const FAILURES: [(&str, fn(&Platter)); 4] = [
+const FAILURES: [(&str, Fail); 4] = [
     ("fsync", |platter| platter.fail_sync_after(0)),
     ("second fsync", |platter| platter.fail_sync_after(1)),
     ("write", |platter| platter.die_after(0)),

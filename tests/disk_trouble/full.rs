@@ -13,8 +13,10 @@ use crate::inside::{
 };
 use quietus::store::{CommitError, Options, Store};
 
+type RunShort = fn(&Room);
+
 /// How a disk can be short of space: of free room, or of its reserve.
-const SHORTAGES: [(&str, fn(&Room)); 2] = [
+const SHORTAGES: [(&str, RunShort); 2] = [
     ("free", |room| room.free.store(1, SeqCst)),
     ("reserve", |room| room.reserve.store(false, SeqCst)),
 ];

@@ -60,7 +60,8 @@ async fn a_store_of_another_schema_is_refused() {
 #[tokio::test]
 async fn what_is_not_a_store_is_refused_and_left_as_it_is() {
     let text = b"Dear diary, today nothing was revoked.\n".repeat(500);
-    let cases: [(&str, Box<dyn Fn(&Path)>); 3] = [
+    type Spoil = Box<dyn Fn(&Path)>;
+    let cases: [(&str, Spoil); 3] = [
         (
             "text",
             Box::new(move |path| fs::write(path, &text).unwrap()),
