@@ -164,7 +164,12 @@ async fn purging_a_task_takes_its_leases_and_its_deadline_and_nobody_elses() {
 
     let snapshot = store.read();
     assert!(snapshot.task(task_id(2)).unwrap().is_none());
-    assert!(snapshot.leases_of(task_id(2), usize::MAX).unwrap().is_empty());
+    assert!(
+        snapshot
+            .leases_of(task_id(2), usize::MAX)
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(snapshot.leases(None, 100).unwrap().rows.len(), 6);
     rows_agree(&store);
 }
