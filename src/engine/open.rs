@@ -8,8 +8,8 @@ use quietus_ledger::Entry;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::record::drafts;
-use super::{Engine, Error, Once, Plan, Refused, caller_of};
-use crate::store::{Answer, Commit, Read};
+use super::{Engine, Error, Once, Plan, caller_of};
+use crate::store::{Answer, Read};
 
 /// What an agent asks for when it opens a task.
 #[derive(Clone, Debug, Default)]
@@ -67,10 +67,7 @@ impl Engine {
         once: &Once,
         now: Timestamp,
     ) -> Result<Plan<Result<Opened, Error>>, Error> {
-        let agent = match self.registered(svid) {
-            Err(Error::Refused(refused)) => return self.plan_unopened(svid, refused, once, now),
-            registered => registered?,
-        };
+        let agent = self.registered(svid)?;
         let guards = self.store.guards();
         let order = OpenOrder {
             id,
@@ -84,7 +81,7 @@ impl Engine {
         let limit = self.config.limits.open_tasks_per_agent;
         let caller = order.caller.agent.clone();
         let step = open(&self.rules, &guards, order, now);
-        let mut commit = Commit {
+        let mut commit = crate::store::Commit {
             now,
             reads: vec![Read::Guards(guards.epoch)],
             grant: true,
@@ -104,38 +101,17 @@ impl Engine {
                 })
             }
             (Outcome::Refused(refusal), _) => {
-                let refused = Refused {
-                    reason: refusal.reason().to_owned(),
-                    message: refusal.to_string(),
-                };
-                let mut plan = self.plan_unopened(svid, refused, once, now)?;
-                plan.commit.reads.push(Read::Guards(guards.epoch));
-                return Ok(plan);
+                let mut entry = with_request(self.entry("request.refused", Some(svid), now), once);
+                entry.agent = Some(caller.0);
+                entry.refusal = Some(refusal.reason().to_owned());
+                commit.entries = drafts(Some(entry))?;
+                let refused = (refusal.reason().to_owned(), refusal.to_string());
+                let answer = Answer::Refused(refused.0.clone(), refused.1.clone());
+                self.answer_once(&mut commit, once, answer);
+                Err(Error::refused(refused.0, refused.1))
             }
             _ => return Err(Error::Busy),
         };
-        Ok(Plan { commit, answer })
-    }
-
-    fn plan_unopened(
-        &self,
-        svid: &VerifiedSvid,
-        refused: Refused,
-        once: &Once,
-        now: Timestamp,
-    ) -> Result<Plan<Result<Opened, Error>>, Error> {
-        let mut entry = with_request(self.entry("request.refused", Some(svid), now), once);
-        entry.agent = Some(svid.id().to_string());
-        entry.refusal = Some(refused.reason.clone());
-        let mut commit = Commit {
-            now,
-            entries: drafts(Some(entry))?,
-            grant: true,
-            ..Commit::default()
-        };
-        let answer = Answer::Refused(refused.reason.clone(), refused.message.clone());
-        self.answer_once(&mut commit, once, answer);
-        let answer = Err(Error::Refused(refused));
         Ok(Plan { commit, answer })
     }
 

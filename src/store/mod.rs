@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use quietus_core::{Guards, Timestamp};
-use redb::{Database, ReadableDatabase};
+use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use commit::PURGED;
@@ -203,9 +203,9 @@ impl Store {
             .max(mark.last().map_or(0, |last| last.generation))
             + 1;
         commit::write_opened(&db, &header, restored)?;
-        let restored = rows::read_restored(&db.begin_read().map_err(StoreError::from)?)?;
         let latest = Snapshot::take(&db)?;
         let guards = latest.guards()?;
+        let restored = latest.restored()?;
         let mark = Arc::new(mark);
         let (queue, jobs) = mpsc::channel(commit::QUEUE);
         let (failed, fatal) = watch::channel(None);

@@ -236,6 +236,11 @@ impl Snapshot {
         rows::read_guards(&self.read)
     }
 
+    /// The entry at which an older copy ended, as long as its tasks are not all ended.
+    pub(super) fn restored(&self) -> Result<Option<u64>, StoreError> {
+        rows::read_restored(&self.read)
+    }
+
     /// What an idempotency key came to, if it was used today or yesterday.
     pub fn request(
         &self,
