@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use prost::Message;
 use tonic::transport::Channel;
 
 use super::Plan;
