@@ -68,7 +68,7 @@ impl Worker for Echo {
 
 fn workers(channels: &[Channel], count: usize) -> Vec<Echo> {
     let sample = request("00000000-0000-7000-8000-000000000000", "0123456789abcdef");
-    let payload = sample.encode_to_vec();
+    let payload = crate::api::body(&sample);
     let worker = |channel: &Channel| Echo {
         client: EchoClient::new(channel.clone()),
         payload: payload.clone(),
