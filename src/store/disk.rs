@@ -1,12 +1,12 @@
 //! The disk under the store.
 //!
-//! Growth is allocated when it happens, so that a full disk shows there and not in the middle of a commit. A reserve
-//! is kept beside the store and given up when there is no more room: from then on grants are refused, and revoking
-//! goes on in what the reserve leaves. redb doubles its file, so the reserve may not hold a whole growth; the file
-//! is then extended without blocks, and writes find theirs one by one. Grants come back once the reserve stands
-//! again and the configured room is free besides.
+//! Growth is allocated when it happens, so that a full disk shows there and not in the middle of a commit. redb
+//! doubles its file: when there is no room for that the file is extended without blocks, grants are refused from
+//! then on, and revoking goes on. Its writes find their blocks one by one. A reserve is kept beside the store, and
+//! when a write finds no room a slice of it is given up just then, so that nobody else can take it first. Grants come
+//! back once the reserve is whole again and the configured room is free besides.
 //!
-//! When even that is used up a write fails, redb takes nothing more, and the store stops for good: what was
+//! When the reserve is used up a write fails, redb takes nothing more, and the store stops for good: what was
 //! acknowledged was synced and is there when it is opened again with more room. An fsync that fails stops it just so
 //! and is never tried again, since the kernel may have dropped what it could not write and report success next.
 
@@ -26,8 +26,8 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 /// Kept back for revoking.
 const RESERVE: u64 = 32 << 20;
-/// How much of a growth is allocated at once when the disk has no room for the whole of it.
-const PART: u64 = RESERVE / 2;
+/// How much of it is given up at a time.
+const SLICE: u64 = 1 << 20;
 
 /// What the store stands on. Tests bring disks that fill up, fail and forget.
 pub trait Disk: StorageBackend {}
@@ -113,26 +113,19 @@ impl FileDisk {
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
         match self.medium.allocate(&self.file, from, to) {
             Err(error) if is_full(&error) => {
-                self.go_short()?;
-                self.grow_short(from, to)
+                self.short.store(true, Ordering::Relaxed);
+                self.backend.set_len(to)
             }
-            // A file system that allocates nothing ahead: writes take their blocks one by one.
+            // A file system that allocates nothing ahead.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.backend.set_len(to),
             done => done,
         }
     }
 
-    /// Some of the blocks now, the others when they are written.
-    fn grow_short(&self, from: u64, to: u64) -> io::Result<()> {
-        match self.medium.allocate(&self.file, from, to.min(from + PART)) {
-            Err(error) if !is_full(&error) => Err(error),
-            _ => self.backend.set_len(to),
-        }
-    }
-
-    fn go_short(&self) -> io::Result<()> {
+    /// Makes a little room; whether there was any left.
+    fn make_room(&self) -> io::Result<bool> {
         self.short.store(true, Ordering::Relaxed);
-        self.reserve.give_up()
+        self.reserve.give_up_some()
     }
 }
 
@@ -165,12 +158,11 @@ impl StorageBackend for FileDisk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        match self.medium.write(&self.file, offset, data) {
-            Err(error) if is_full(&error) => {
-                self.go_short()?;
-                self.medium.write(&self.file, offset, data)
+        loop {
+            match self.medium.write(&self.file, offset, data) {
+                Err(error) if is_full(&error) && self.make_room()? => {}
+                done => return done,
             }
-            done => done,
         }
     }
 
@@ -205,14 +197,18 @@ impl Medium for FileSystem {
 }
 
 impl Reserve {
-    fn give_up(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => done,
-        }
+    /// Gives a slice of it up; whether there was one.
+    fn give_up_some(&self) -> io::Result<bool> {
+        let file = match OpenOptions::new().write(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        let left = file.metadata()?.len();
+        file.set_len(left.saturating_sub(SLICE))?;
+        Ok(left > 0)
     }
 
-    /// Whether all of it is there: a crash can leave a part.
+    /// Whether all of it is there.
     fn stands(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|meta| meta.len() >= RESERVE)
     }
@@ -233,7 +229,7 @@ impl Reserve {
         offsets.try_for_each(|offset| self.medium.write(file, offset, &zeros))
     }
 
-    /// Whether there is room for it besides what the store may still write into.
+    /// Whether there is room for it besides what the store may still write.
     fn fits(&self) -> bool {
         self.free().is_some_and(|free| free >= 2 * RESERVE)
     }
@@ -248,11 +244,8 @@ impl Space for Reserve {
         if self.stands() {
             return true;
         }
-        let done = self.fits() && self.set_aside().is_ok();
-        if !done {
-            let _ = self.give_up();
-        }
-        done
+        // What is left of it is better than nothing.
+        self.fits() && self.set_aside().is_ok()
     }
 }
 

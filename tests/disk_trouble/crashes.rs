@@ -12,7 +12,7 @@ use crate::inside::commits::{NOW, grant, moving, opening, task_id};
 use crate::inside::rng::Rng;
 use crate::inside::{ledger, replay};
 
-const CRASHES: u64 = 400;
+const CRASHES: u64 = 300;
 const SURVIVALS: [Survives; 4] = [
     Survives::Nothing,
     Survives::Everything,
