@@ -93,16 +93,27 @@ fn play(folder: &Path, steps: &[Step]) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Without what differs from run to run: ids, digits, and the widths that follow from them.
+/// Without what differs from run to run: ids, spans of time, digits, and the widths that follow from them.
 fn steady(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
         let is_id = word.len() > 30 && word.contains('-') && !word.contains("//");
         match is_id {
             true => "ID".to_owned(),
+            false if is_span(word) => "SPAN".to_owned(),
             false => digitless(word),
         }
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Such as `14m59s,`: whether a second has passed by then is chance.
+fn is_span(word: &str) -> bool {
+    let word = word.trim_end_matches(',');
+    word.starts_with(|c: char| c.is_ascii_digit())
+        && word.ends_with(['d', 'h', 'm', 's'])
+        && word
+            .chars()
+            .all(|c| c.is_ascii_digit() || "dhms".contains(c))
 }
 
 fn digitless(word: &str) -> String {
