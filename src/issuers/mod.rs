@@ -8,6 +8,8 @@
 //! need to know no more than the lease's name: a call whose reply was lost is settled by looking at the target.
 
 mod credential;
+#[cfg(any(feature = "ssh", feature = "x509"))]
+mod durable;
 #[cfg(feature = "external")]
 pub mod external;
 pub mod jwt;

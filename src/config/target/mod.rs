@@ -23,7 +23,7 @@ pub use postgres::PostgresSettings;
 pub use redis::RedisSettings;
 pub use ssh::SshSettings;
 pub use static_secret::StaticSettings;
-pub use x509::X509Settings;
+pub use x509::{CertificateUsage, SanTemplate, X509Settings};
 
 /// How many calls to one target are made at once, if nothing else is said.
 const CONCURRENCY: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
