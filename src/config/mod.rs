@@ -28,8 +28,8 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
 pub use target::{
-    CertificateUsage, ExternalSettings, PostgresSettings, RedisSettings, SanTemplate, Settings,
-    SshSettings, StaticSettings, Target, TargetKind, X509Settings,
+    CertificateUsage, ExternalSettings, Permit, PostgresSettings, Principal, RedisSettings,
+    SanTemplate, Settings, SshSettings, StaticSettings, Target, TargetKind, X509Settings,
 };
 
 use pattern::PatternIndex;

@@ -21,7 +21,7 @@ use super::raw::{Number, Span, Text};
 pub use external::ExternalSettings;
 pub use postgres::PostgresSettings;
 pub use redis::RedisSettings;
-pub use ssh::SshSettings;
+pub use ssh::{Permit, Principal, SshSettings};
 pub use static_secret::StaticSettings;
 pub use x509::{CertificateUsage, SanTemplate, X509Settings};
 
