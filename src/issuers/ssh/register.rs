@@ -85,31 +85,33 @@ impl Register {
         if is_there && listed.entries.contains_key(&id) {
             return Ok(());
         }
-        let wanted = lock(&self.wanted).clone();
-        let mut list = listed.clone();
-        list.drop_expired(now);
-        list.entries
-            .extend(wanted.iter().map(|(id, end)| (*id, *end)));
-        self.write(&mut listed, list, now)?;
-        lock(&self.wanted).retain(|id, _| !wanted.contains_key(id));
+        self.write(&mut listed, now)?;
         match listed.entries.contains_key(&id) {
             true => Ok(()),
-            false => Err("the key revocation list was replaced: trying again".to_owned()),
+            // Someone else wrote it, and it has expired since.
+            false => Err("the key revocation list no longer has it: trying again".to_owned()),
         }
     }
 
     fn refresh(&self, now: Timestamp) -> Result<(), String> {
         let mut listed = lock(&self.listed);
-        let mut list = listed.clone();
-        list.drop_expired(now);
+        let mut next = listed.clone();
+        next.drop_expired(now);
         let on_disk = self.on_disk().ok().flatten();
-        match on_disk.is_some_and(|on_disk| on_disk == *listed) && list == *listed {
+        let same = next == *listed && lock(&self.wanted).is_empty();
+        match on_disk.is_some_and(|on_disk| on_disk == next) && same {
             true => Ok(()),
-            false => self.write(&mut listed, list, now),
+            false => self.write(&mut listed, now),
         }
     }
 
-    fn write(&self, listed: &mut Krl, mut list: Krl, now: Timestamp) -> Result<(), String> {
+    /// Adds what is wanted, writes, reads back and compares.
+    fn write(&self, listed: &mut Krl, now: Timestamp) -> Result<(), String> {
+        let wanted = lock(&self.wanted).clone();
+        let mut list = listed.clone();
+        list.drop_expired(now);
+        list.entries
+            .extend(wanted.iter().map(|(id, end)| (*id, *end)));
         for end in list.entries.values_mut() {
             *end = Timestamp::from_seconds(end.seconds());
         }
@@ -123,6 +125,7 @@ impl Register {
             return Err("the key revocation list does not read back as written".to_owned());
         }
         *listed = list;
+        lock(&self.wanted).retain(|id, _| !wanted.contains_key(id));
         Ok(())
     }
 

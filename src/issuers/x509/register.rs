@@ -114,35 +114,32 @@ impl Register {
         if listed.list.entries.contains_key(&serial) && self.has_on_disk(serial) {
             return Ok(());
         }
-        let wanted = lock(&self.wanted).clone();
-        let mut list = listed.list.clone();
-        list.drop_expired(now);
-        list.entries
-            .extend(wanted.iter().map(|(serial, entry)| (*serial, *entry)));
-        self.write(&mut listed, list, now)?;
-        lock(&self.wanted).retain(|serial, _| !wanted.contains_key(serial));
+        self.write(&mut listed, now)?;
         match listed.list.entries.contains_key(&serial) {
             true => Ok(()),
-            // Someone else wrote it, and it has been replaced since.
-            false => Err("the revocation list was replaced: trying again".to_owned()),
+            // Someone else wrote it, and it has expired since.
+            false => Err("the revocation list no longer has it: trying again".to_owned()),
         }
     }
 
     fn refresh(&self, now: Timestamp) -> Result<(), String> {
         let mut listed = lock(&self.listed);
         let half = Timestamp::from_seconds(now.after(self.lifetime / 2).seconds());
-        let due = listed.list.next_update <= half;
+        let due = listed.list.next_update <= half || !lock(&self.wanted).is_empty();
         let number = self.on_disk().ok().flatten().map(|list| list.number);
-        if !due && number == Some(listed.list.number) {
-            return Ok(());
+        match !due && number == Some(listed.list.number) {
+            true => Ok(()),
+            false => self.write(&mut listed, now),
         }
-        let mut list = listed.list.clone();
-        list.drop_expired(now);
-        self.write(&mut listed, list, now)
     }
 
-    /// Signs, writes, reads back and compares.
-    fn write(&self, listed: &mut Listed, mut list: List, now: Timestamp) -> Result<(), String> {
+    /// Adds what is wanted, signs, writes, reads back and compares.
+    fn write(&self, listed: &mut Listed, now: Timestamp) -> Result<(), String> {
+        let wanted = lock(&self.wanted).clone();
+        let mut list = listed.list.clone();
+        list.drop_expired(now);
+        list.entries
+            .extend(wanted.iter().map(|(serial, entry)| (*serial, *entry)));
         let file = list.sign(&self.authority, now, self.lifetime)?;
         // Counted before: should the writing fail half-way, the target is told once too often.
         listed.generation += 1;
@@ -153,6 +150,7 @@ impl Register {
             return Err("the revocation list does not read back as written".to_owned());
         }
         listed.list = list;
+        lock(&self.wanted).retain(|serial, _| !wanted.contains_key(serial));
         Ok(())
     }
 
