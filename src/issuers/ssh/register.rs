@@ -83,6 +83,7 @@ impl Register {
         let on_disk = self.on_disk().ok().flatten();
         let is_there = on_disk.is_some_and(|list| list.entries.contains_key(&id));
         if is_there && listed.entries.contains_key(&id) {
+            lock(&self.wanted).remove(&id);
             return Ok(());
         }
         self.write(&mut listed, now)?;

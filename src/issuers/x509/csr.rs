@@ -2,10 +2,7 @@
 
 use rcgen::SubjectPublicKeyInfo;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::oid_registry::{
-    OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
-    OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519, Oid,
-};
+use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509;
@@ -18,14 +15,15 @@ const MAX_CSR: usize = 8 * 1024;
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// The sizes of uncompressed points on P-256 and P-384.
 const POINTS: [usize; 2] = [65, 97];
-/// How a request may be signed: nothing with SHA-1.
-const SIGNATURES: [Oid<'static>; 6] = [
-    OID_PKCS1_SHA256WITHRSA,
-    OID_PKCS1_SHA384WITHRSA,
-    OID_PKCS1_SHA512WITHRSA,
-    OID_SIG_ECDSA_WITH_SHA256,
-    OID_SIG_ECDSA_WITH_SHA384,
-    OID_SIG_ED25519,
+/// How a request may be signed, in DER: RSA PKCS#1, ECDSA and Ed25519, and nothing with SHA-1. The parser overlooks
+/// some oddities in this field, which is not signed itself.
+const SIGNATURES: [&[u8]; 6] = [
+    b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00\x03",
+    b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0c\x05\x00\x03",
+    b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d\x05\x00\x03",
+    b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02\x03",
+    b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03\x03",
+    b"\x30\x05\x06\x03\x2b\x65\x70\x03",
 ];
 
 /// The public key of a request whose signature holds.
@@ -50,7 +48,7 @@ fn read(der: &[u8]) -> Result<SubjectPublicKeyInfo, &'static str> {
         return Err("its key or its signature is not made of whole bytes");
     }
     check_key(key)?;
-    if !SIGNATURES.contains(&request.signature_algorithm.algorithm) {
+    if !is_known(after(der, request.certification_request_info.raw)) {
         return Err("sign it with ECDSA, Ed25519 or RSA PKCS#1, and SHA-256 or better");
     }
     request
@@ -58,6 +56,19 @@ fn read(der: &[u8]) -> Result<SubjectPublicKeyInfo, &'static str> {
         .map_err(|_| "its signature is not by its own key")?;
     // Encoded anew, so that nothing but the key gets through.
     SubjectPublicKeyInfo::from_der(key.raw).map_err(|_| KINDS)
+}
+
+/// What follows the part of a request that is signed.
+fn after<'a>(der: &'a [u8], signed: &[u8]) -> &'a [u8] {
+    let header = match der.get(1) {
+        Some(long) if long & 0x80 != 0 => 2 + usize::from(long & 0x7f),
+        _ => 2,
+    };
+    der.get(header + signed.len()..).unwrap_or_default()
+}
+
+fn is_known(signature: &[u8]) -> bool {
+    SIGNATURES.iter().any(|known| signature.starts_with(known))
 }
 
 const KINDS: &str = "its key is not P-256, P-384, Ed25519 or RSA of 2048 to 8192 bits";

@@ -112,6 +112,7 @@ impl Register {
     fn put(&self, serial: Serial, now: Timestamp) -> Result<(), String> {
         let mut listed = lock(&self.listed);
         if listed.list.entries.contains_key(&serial) && self.has_on_disk(serial) {
+            lock(&self.wanted).remove(&serial);
             return Ok(());
         }
         self.write(&mut listed, now)?;
