@@ -179,6 +179,7 @@ impl Broker {
     fn watchers(&self) -> JoinSet<()> {
         let mut watchers = JoinSet::new();
         watchers.spawn(Arc::clone(&self.engine).keep_time());
+        watchers.spawn(Arc::clone(&self.engine).keep_targets());
         let (changed, changes) = mpsc::unbounded_channel();
         let tell = move |found: Vec<Change>| {
             let _ = changed.send(found);

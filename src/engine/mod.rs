@@ -34,6 +34,7 @@ use quietus_policy::PolicySet;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::failpoint;
 use crate::issuers::Unfit;
 use crate::keys::{Keys, KeysError};
 use crate::store::{Answer, Change, Commit, CommitError, Retry, Snapshot, Store, StoreError};
@@ -49,6 +50,7 @@ pub use open::{OpenRequest, Opened};
 pub use operate::{PolicyFolderError, Status, read_policies};
 pub use revoke::{Revoked, Target};
 pub use start::StartError;
+pub use targets::{Checked, Swept, TargetState};
 
 /// How often a plan is made anew before the caller is asked to try later.
 const ATTEMPTS: usize = 200;
@@ -63,6 +65,8 @@ pub struct Engine {
     policy: ArcSwap<PolicySet>,
     keys: Arc<Keys>,
     targets: targets::Targets,
+    /// Told whenever a target has answered a revocation.
+    confirmed: tokio::sync::Notify,
     signed: introspect::Signed,
     holds: liveness::Holds,
     trust: Arc<Trust>,
@@ -181,8 +185,14 @@ impl Engine {
             if commit.is_empty() {
                 return Ok(answer);
             }
+            let doomed = self.targets.doomed(&commit);
+            failpoint::reach("commit.before");
             match self.store.commit(commit).await {
-                Ok(_) => return Ok(answer),
+                Ok(_) => {
+                    failpoint::reach("commit.after");
+                    self.targets.heed(doomed);
+                    return Ok(answer);
+                }
                 Err(CommitError::Conflict) => tokio::task::yield_now().await,
                 Err(error) => return Err(error.into()),
             }

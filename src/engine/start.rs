@@ -91,6 +91,7 @@ impl Engine {
             ),
             keys,
             targets,
+            confirmed: tokio::sync::Notify::new(),
             signed: super::introspect::Signed::default(),
             holds: super::liveness::Holds::default(),
             trust,
@@ -143,9 +144,25 @@ impl Engine {
                 .await?;
             self.store.forget_restored()?;
         }
+        self.take_up_leftovers().await?;
+        self.tell_missing_targets()?;
         self.sweep_leftovers().await?;
         self.run_due().await?;
         self.end_untrusted().await
+    }
+
+    /// A target cannot be taken out of the configuration silently while leases are alive at it.
+    fn tell_missing_targets(&self) -> Result<(), Error> {
+        for (target, held) in self.missing_targets()? {
+            let (live, revoking) = (held.live, held.revoking);
+            tracing::error!(
+                %target,
+                live,
+                revoking,
+                "the target is not configured any more, but leases are alive at it and cannot be revoked there: put it back"
+            );
+        }
+        Ok(())
     }
 
     async fn end_untrusted(self: &Arc<Self>) -> Result<(), Error> {
