@@ -66,7 +66,9 @@ pub fn lease(lease: &core::Lease, agent: &str, kind: &str) -> v1::Lease {
             since,
             at,
             confirmed,
+            attempts,
         } => {
+            message.attempts = *attempts;
             message.ending = Some(ending(cause, *since));
             message.confirmed = confirmed.as_str().to_owned();
             message.confirmed_at = Some(timestamp(*at));

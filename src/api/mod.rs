@@ -1,9 +1,11 @@
 //! The wire: generated messages and services, and their conversions. The only place that names prost types.
 
+mod credential;
 mod message;
 mod read;
 mod status;
 
+pub use credential::{credential, key_request};
 pub use message::{lease, maybe_timestamp, pages, selector_of, task, timestamp};
 pub use read::{
     body, duration, known, lease_id, page_token, scopes, selector, spiffe_id, target_name, task_id,

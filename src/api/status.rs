@@ -12,6 +12,9 @@ pub const DOMAIN: &str = "quietus";
 /// 16 KiB of headers and close the connection over more.
 const MAX_MESSAGE: usize = 2048;
 
+/// When a target that is away is worth asking again.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// An error as callers see it: the right code, a stable reason, and nothing internal.
 pub fn status(error: Error) -> Status {
     let message = cut(error.to_string());
@@ -25,6 +28,15 @@ pub fn status(error: Error) -> Status {
         Error::KeyStale => with_reason(Code::FailedPrecondition, "IDEMPOTENCY_KEY_STALE", message),
         Error::Busy => with_reason(Code::Aborted, "BUSY", message),
         Error::NoSpace => with_reason(Code::ResourceExhausted, "DISK_SHORT_OF_SPACE", message),
+        Error::Away(target) => {
+            let mut details = ErrorDetails::with_error_info(
+                "TARGET_UNAVAILABLE",
+                DOMAIN,
+                [("target".to_owned(), target.to_string())],
+            );
+            details.set_retry_info(Some(RETRY));
+            Status::with_error_details(Code::Unavailable, message, details)
+        }
         Error::Stopped => with_reason(Code::Unavailable, "STOPPING", message),
         Error::Internal(internal) => {
             tracing::error!(error = %internal, "a call failed");
@@ -58,7 +70,9 @@ fn refused_code(reason: &str) -> Code {
         | "LEASE_NOT_RENEWABLE"
         | "NO_TIME_LEFT"
         | "APPROVAL_NEEDED"
-        | "POLICY_NOT_LOADED" => Code::FailedPrecondition,
+        | "POLICY_NOT_LOADED"
+        | "TASK_OPEN"
+        | "TARGET_REFUSED" => Code::FailedPrecondition,
         "LEASE_NOT_FOUND" => Code::NotFound,
         reason if reason.starts_with("SVID_") => Code::Unauthenticated,
         _ => Code::PermissionDenied,

@@ -67,6 +67,7 @@ pub async fn run(globals: &Globals, args: RequestArgs) -> anyhow::Result<()> {
         task_id: args.task.to_string(),
         scopes: args.scope.iter().map(Scope::to_string).collect(),
         ttl: wire_duration(args.ttl)?,
+        key: None,
     };
     let answer = session
         .answer(session.broker().request_credential(request))
@@ -83,7 +84,9 @@ impl Issued {
     ) -> Result<Self, Complaint> {
         let lease = lease.ok_or(Complaint::Incomplete("lease"))?.into();
         let kind = credential.and_then(|credential| credential.kind);
-        let Kind::Jwt(token) = kind.ok_or(Complaint::Incomplete("credential"))?;
+        let Some(Kind::Jwt(token)) = kind else {
+            return Err(Complaint::Incomplete("credential"));
+        };
         let kind = "jwt";
         let credential = Credential { kind, token };
         Ok(Self { lease, credential })

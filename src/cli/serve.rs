@@ -76,7 +76,7 @@ fn introduce(broker: &Broker) -> anyhow::Result<()> {
         tracing::info!(trust_domain = %name, anchors = domain.anchors, %bundle, "trusts");
     }
     for target in engine.config().targets() {
-        tracing::info!(target = %target.name, kind = target.kind.as_str(), "issues for");
+        tracing::info!(target = %target.name, kind = target.kind().as_str(), "issues for");
     }
     let store = engine.store().path().display();
     let header = status.header;

@@ -232,7 +232,7 @@ impl From<v1::TrustDomainStatus> for TrustDomain {
 
 impl From<v1::TargetStatus> for Target {
     fn from(target: v1::TargetStatus) -> Self {
-        let v1::TargetStatus { name, kind } = target;
+        let v1::TargetStatus { name, kind, .. } = target;
         Self { name, kind }
     }
 }

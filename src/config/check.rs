@@ -7,6 +7,7 @@ use super::pattern::PatternIndex;
 use super::problems::{Problems, check_workload};
 use super::raw::{self, Text};
 use super::source::Source;
+use super::target;
 use super::{
     AgentEntry, Broker, Config, ConfigError, IdPattern, Keys, MAX_GRADE, MAX_RESOURCE_SERVERS,
     OperatorEntry, Policy, Store, Target, TrustDomainEntry,
@@ -165,7 +166,7 @@ fn operators(
         .collect()
 }
 
-fn targets(problems: &mut Problems<'_>, raw: &[raw::Target], known: &Known<'_>) -> Vec<Target> {
+fn targets(problems: &mut Problems<'_>, raw: &[target::Raw], known: &Known<'_>) -> Vec<Target> {
     problems.few("target", raw);
     problems.unique("target.name", raw.iter().map(|entry| &entry.name));
     raw.iter()
@@ -173,23 +174,27 @@ fn targets(problems: &mut Problems<'_>, raw: &[raw::Target], known: &Known<'_>) 
         .collect()
 }
 
-fn target(problems: &mut Problems<'_>, raw: &raw::Target, known: &Known<'_>) -> Option<Target> {
+fn target(problems: &mut Problems<'_>, raw: &target::Raw, known: &Known<'_>) -> Option<Target> {
     let name = problems.parsed("target.name", &raw.name);
     let environment = problems.words("target.environment", &raw.environment);
     let sensitivity = problems.number("target.sensitivity", &raw.sensitivity, GRADES);
     let resource_servers = resource_servers(problems, raw, known);
+    let (concurrency, timeout) = target::calls(problems, raw);
+    let settings = target::settings(problems, raw);
     Some(Target {
         name: name?,
-        kind: raw.kind,
+        settings: settings?,
         environment: environment?,
         sensitivity: sensitivity?,
         resource_servers,
+        concurrency,
+        timeout,
     })
 }
 
 fn resource_servers(
     problems: &mut Problems<'_>,
-    raw: &raw::Target,
+    raw: &target::Raw,
     known: &Known<'_>,
 ) -> Vec<SpiffeId> {
     const KEY: &str = "target.resource_servers";

@@ -13,20 +13,24 @@ mod pattern;
 mod problems;
 mod raw;
 mod source;
+mod target;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use quietus_core::TargetName;
-use quietus_identity::{SpiffeId, TrustDomain};
-use serde::Deserialize;
+use quietus_identity::TrustDomain;
 
 pub use client::ClientConfig;
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
+pub use target::{
+    ExternalSettings, PostgresSettings, RedisSettings, Settings, SshSettings, StaticSettings,
+    Target, TargetKind, X509Settings,
+};
 
 use pattern::PatternIndex;
 use source::Source;
@@ -132,29 +136,6 @@ pub struct OperatorEntry {
     pub id: IdPattern,
 }
 
-/// `[[target]]`: a system that credentials are for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Its name in scopes.
-    pub name: TargetName,
-    /// What makes its credentials.
-    pub kind: TargetKind,
-    /// The environment it belongs to.
-    pub environment: String,
-    /// How much harm a leak would do: 0 to [`MAX_GRADE`].
-    pub sensitivity: u8,
-    /// Who may ask about its credentials.
-    pub resource_servers: Vec<SpiffeId>,
-}
-
-/// The kind of credential that a target takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TargetKind {
-    /// A signed JWT, bound to the agent's certificate (RFC 9068, RFC 8705).
-    Jwt,
-}
-
 impl Config {
     /// Reads and checks the broker's configuration file.
     ///
@@ -198,21 +179,5 @@ impl Config {
     /// The targets, by name.
     pub fn targets(&self) -> impl ExactSizeIterator<Item = &Target> {
         self.targets.values()
-    }
-}
-
-impl Target {
-    /// Whether this SPIFFE ID is one of its resource servers.
-    pub fn is_served_by(&self, id: &str) -> bool {
-        self.resource_servers.iter().any(|own| own.as_str() == id)
-    }
-}
-
-impl TargetKind {
-    /// The name used in configuration and policies.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Jwt => "jwt",
-        }
     }
 }

@@ -7,8 +7,8 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::TargetKind;
 use super::log::Log;
+use super::target;
 
 pub(super) type Text = Spanned<String>;
 pub(super) type Number = Spanned<i64>;
@@ -27,7 +27,7 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) operator: Vec<Operator>,
     #[serde(default)]
-    pub(super) target: Vec<Target>,
+    pub(super) target: Vec<target::Raw>,
     #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
@@ -78,16 +78,6 @@ pub(super) struct Agent {
 #[serde(deny_unknown_fields)]
 pub(super) struct Operator {
     pub(super) id: Text,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Target {
-    pub(super) name: Text,
-    pub(super) kind: TargetKind,
-    pub(super) environment: Text,
-    pub(super) sensitivity: Number,
-    pub(super) resource_servers: Spanned<Vec<Text>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,22 +1,22 @@
 //! Requesting and renewing credentials.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quietus_core::{
-    Enforced, Event, Grant, IssueOrder, Lease, LeaseId, Load, Outcome, Scope, Step, TargetName,
-    Task, TaskId, Timestamp, step,
+    Event, Grant, IssueOrder, Lease, LeaseId, Load, Outcome, Scope, Step, TargetName, Task, TaskId,
+    Timestamp, step,
 };
 use quietus_identity::VerifiedSvid;
 use quietus_ledger::Entry;
 use quietus_policy::Permit;
-use quietus_token::Token;
 
 use super::decide::{Question, Verdict, denial, task_facts};
 use super::open::with_request;
 use super::record::drafts;
+use super::targets::Site;
 use super::{Engine, Error, Once, Plan, caller_of, load, view};
-use crate::issuers::jwt::Prepared;
-use crate::keys::KeyRing;
+use crate::issuers::{Credential, Issuer, KeyRequest, Prepared, Unfit};
 use crate::store::{Answer, Commit, Read};
 
 /// What an agent asks for.
@@ -28,6 +28,8 @@ pub struct RequestOrder {
     pub scopes: Vec<Scope>,
     /// How long it is to live.
     pub ttl: Option<Duration>,
+    /// The public half of a key of the agent's own, for kinds that take one.
+    pub key: Option<KeyRequest>,
 }
 
 /// A credential and its lease.
@@ -35,20 +37,30 @@ pub struct RequestOrder {
 pub struct Issued {
     /// The lease.
     pub lease: Lease,
-    /// The secret.
-    pub token: Token,
+    /// The secret, with all that is needed to use it.
+    pub credential: Credential,
 }
 
-/// A grant that is committed and only wants its signature.
+/// A grant that is committed; its credential is still to be made.
 enum Granted {
-    New(Box<IssueOrder>, Prepared, std::sync::Arc<KeyRing>),
+    New(Box<IssueOrder>, Prepared),
     Before(Box<IssueOrder>),
+}
+
+/// Who asks for a grant, under what, and when.
+struct Asked<'a> {
+    svid: &'a VerifiedSvid,
+    task: Task,
+    leases: Vec<Lease>,
+    ttl: Option<Duration>,
+    once: &'a Once,
+    now: Timestamp,
 }
 
 impl Engine {
     /// Asks policy for a credential, records the answer, and only then makes it.
     pub async fn request_credential(
-        &self,
+        self: &Arc<Self>,
         svid: &VerifiedSvid,
         order: RequestOrder,
         once: Once,
@@ -60,17 +72,18 @@ impl Engine {
                 return self.granted_before(svid, &answer, now).map(Plan::nothing);
             }
             let (task, _) = self.load_own(svid, order.task, Load::Nothing)?;
-            let verdict = self.ask(svid, &task, &target, &order.scopes, order.ttl, now)?;
-            self.plan_grant(
+            let asked = Asked {
                 svid,
                 task,
-                Vec::new(),
-                order.ttl,
-                verdict,
-                &once,
+                leases: Vec::new(),
+                ttl: order.ttl,
+                once: &once,
                 now,
-                Event::Issue,
-            )
+            };
+            let verdict = self.ask(&asked, &target, &order.scopes)?;
+            let prepare =
+                |issuer: &dyn Issuer, to: &IssueOrder| issuer.issue(to, order.key.as_ref());
+            self.plan_grant(asked, verdict, prepare, Event::Issue)
         };
         let granted = match self.settle(plan).await {
             Ok(granted) => granted?,
@@ -80,12 +93,12 @@ impl Engine {
                     .await);
             }
         };
-        self.make(granted)
+        self.make(granted).await
     }
 
     /// Asks policy again, for the same scopes, and gives the lease a later end.
     pub async fn renew_lease(
-        &self,
+        self: &Arc<Self>,
         svid: &VerifiedSvid,
         id: LeaseId,
         ttl: Option<Duration>,
@@ -97,16 +110,24 @@ impl Engine {
                 return self.granted_before(svid, &answer, now).map(Plan::nothing);
             }
             let (task, leases) = self.load_own(svid, id.task, Load::One(id))?;
-            let lease = leases.first().ok_or(Error::NotFound("lease"))?;
-            let verdict = self.ask(svid, &task, &lease.target, &lease.scopes, ttl, now)?;
-            let event = |grant| Event::Renew(id, grant);
-            self.plan_grant(svid, task, leases, ttl, verdict, &once, now, event)
+            let lease = leases.first().cloned().ok_or(Error::NotFound("lease"))?;
+            let asked = Asked {
+                svid,
+                task,
+                leases,
+                ttl,
+                once: &once,
+                now,
+            };
+            let verdict = self.ask(&asked, &lease.target, &lease.scopes)?;
+            let prepare = |issuer: &dyn Issuer, to: &IssueOrder| issuer.renew(to);
+            self.plan_grant(asked, verdict, prepare, |grant| Event::Renew(id, grant))
         };
         let granted = match self.settle(plan).await {
             Ok(granted) => granted?,
             Err(error) => return Err(self.refused_early(svid, Some(id.task), &once, error).await),
         };
-        self.make(granted)
+        self.make(granted).await
     }
 
     /// A task and its leases, if they are this caller's; others learn nothing of them.
@@ -124,32 +145,33 @@ impl Engine {
 
     fn ask(
         &self,
-        svid: &VerifiedSvid,
-        task: &Task,
+        asked: &Asked<'_>,
         target: &TargetName,
         scopes: &[Scope],
-        ttl: Option<Duration>,
-        now: Timestamp,
     ) -> Result<(Question, Verdict), Error> {
-        self.registered(svid)?;
-        let facts = task_facts(task, now);
-        let question = self.question(svid.id().as_str(), target, facts, ttl, now)?;
+        self.registered(asked.svid)?;
+        let facts = task_facts(&asked.task, asked.now);
+        let agent = asked.svid.id().as_str();
+        let question = self.question(agent, target, facts, asked.ttl, asked.now)?;
         let verdict = question.ask_all(scopes);
         Ok((question, verdict))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one grant's whole context")]
     fn plan_grant(
         &self,
-        svid: &VerifiedSvid,
-        task: Task,
-        leases: Vec<Lease>,
-        ttl: Option<Duration>,
+        asked: Asked<'_>,
         (question, verdict): (Question, Verdict),
-        once: &Once,
-        now: Timestamp,
+        prepare: impl Fn(&dyn Issuer, &IssueOrder) -> Result<Prepared, Unfit>,
         event: impl Fn(Grant) -> Event,
     ) -> Result<Plan<Result<Granted, Error>>, Error> {
+        let Asked {
+            svid,
+            task,
+            leases,
+            ttl,
+            once,
+            now,
+        } = asked;
         let told = |entry| with_verdict(with_request(entry, once), &question, &verdict);
         let permit = match &verdict.permit {
             // A permit is good for the agent it was decided for.
@@ -162,8 +184,9 @@ impl Engine {
                 return self.plan_refusal(&task, entry, reason, message, once, now);
             }
         };
+        let site = self.targets.site(&question.target.name)?;
         let guards = self.store.guards();
-        let grant = grant(svid, permit, &question.target.name, ttl);
+        let grant = grant(svid, permit, site, ttl);
         let mut step = step(
             &self.rules,
             view(task.clone(), leases, &guards),
@@ -174,9 +197,12 @@ impl Engine {
             return self.plan_lifecycle_refusal(svid, &task, &step, told, once, now);
         };
         let answer = Answer::Lease(order.lease().id, order.lease().renewals);
-        let keys = self.keys.ring();
-        let prepared = self.jwt.prepare(keys.current(), order)?;
-        step.identify(prepared.fingerprint());
+        let prepared = prepare(site.issuer.as_ref(), order)?;
+        // Where nothing is sure to be made, no lease is left behind.
+        site.admit()?;
+        if let Some(fingerprint) = prepared.fingerprint() {
+            step.identify(fingerprint);
+        }
         let entry = self.entry_of(&task, &step, Some(svid), now).map(told);
         let mut commit = self.commit_of(&task, &step, now);
         commit.entries = drafts(entry)?;
@@ -186,7 +212,7 @@ impl Engine {
             .push(Read::Policy(quietus_core::Digest(permit.policy_digest())));
         commit.grant = true;
         self.answer_once(&mut commit, once, answer);
-        let granted = Granted::New(Box::new(identified(step)?), prepared, keys);
+        let granted = Granted::New(Box::new(identified(step)?), prepared);
         Ok(Plan {
             commit,
             answer: Ok(granted),
@@ -270,22 +296,22 @@ impl Engine {
     }
 
     /// The one place where a secret comes into being.
-    fn make(&self, granted: Granted) -> Result<Issued, Error> {
-        let (order, token) = match granted {
-            Granted::New(order, prepared, keys) => (order, prepared.sign(keys.current())),
+    async fn make(self: &Arc<Self>, granted: Granted) -> Result<Issued, Error> {
+        let issued = match granted {
+            Granted::New(order, prepared) => self.make_new(*order, prepared).await?,
             Granted::Before(order) => {
-                let token = self
-                    .jwt
-                    .repeat(&self.keys.ring(), &order)
-                    .ok_or(Error::KeyStale)?;
-                (order, token)
+                let site = self.targets.site(&order.lease().target)?;
+                let credential = site.issuer.repeat(&order).ok_or(Error::KeyStale)?;
+                Issued {
+                    lease: order.lease().clone(),
+                    credential,
+                }
             }
         };
-        self.signed.remember(token.fingerprint(), order.lease());
-        Ok(Issued {
-            lease: order.lease().clone(),
-            token,
-        })
+        if let Credential::Jwt(token) = &issued.credential {
+            self.signed.remember(token.fingerprint(), &issued.lease);
+        }
+        Ok(issued)
     }
 
     /// All of one target, none twice, not too many.
@@ -320,17 +346,14 @@ impl Engine {
     }
 }
 
-fn grant(
-    svid: &VerifiedSvid,
-    permit: &Permit,
-    target: &TargetName,
-    ttl: Option<Duration>,
-) -> Grant {
+fn grant(svid: &VerifiedSvid, permit: &Permit, site: &Site, ttl: Option<Duration>) -> Grant {
+    let abilities = site.issuer.abilities();
     Grant {
         caller: caller_of(svid),
-        target: target.clone(),
+        target: site.target.name.clone(),
         scopes: permit.scopes().to_vec(),
-        enforced: Enforced::AtBroker,
+        enforced: abilities.enforced,
+        renewable: abilities.renewable,
         ttl,
         policy_max: permit
             .max_ttl_seconds()

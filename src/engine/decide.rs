@@ -74,7 +74,7 @@ impl Engine {
                 name: target.clone(),
                 environment: known.environment.clone(),
                 sensitivity: i64::from(known.sensitivity),
-                kind: known.kind.as_str().to_owned(),
+                kind: known.kind().as_str().to_owned(),
             },
             task,
             ttl_seconds: seconds_begun(ttl.unwrap_or(self.rules.default_ttl)),

@@ -17,6 +17,7 @@ mod operate;
 mod record;
 mod revoke;
 mod start;
+mod targets;
 mod timekeeper;
 
 use std::sync::Arc;
@@ -24,8 +25,8 @@ use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use quietus_core::{
-    AgentId, Caller, Digest, Identity, Lease, Load, Rules, Step, Task, TaskId, Timestamp, View,
-    next_deadline,
+    AgentId, Caller, Digest, Identity, Lease, Load, Rules, Step, TargetName, Task, TaskId,
+    Timestamp, View, next_deadline,
 };
 use quietus_identity::VerifiedSvid;
 use quietus_ledger::EntryError;
@@ -33,7 +34,7 @@ use quietus_policy::PolicySet;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::issuers::jwt::{JwtError, JwtIssuer};
+use crate::issuers::Unfit;
 use crate::keys::{Keys, KeysError};
 use crate::store::{Answer, Change, Commit, CommitError, Retry, Snapshot, Store, StoreError};
 use crate::trust::Trust;
@@ -58,10 +59,10 @@ pub struct Engine {
     rules: Rules,
     broker: String,
     store: Store,
-    clock: Clock,
+    clock: Arc<Clock>,
     policy: ArcSwap<PolicySet>,
-    keys: Keys,
-    jwt: JwtIssuer,
+    keys: Arc<Keys>,
+    targets: targets::Targets,
     signed: introspect::Signed,
     holds: liveness::Holds,
     trust: Arc<Trust>,
@@ -101,6 +102,9 @@ pub enum Error {
     /// The disk is short of space.
     #[error("{}", CommitError::NoSpace)]
     NoSpace,
+    /// The target cannot be reached, so no credential was made for it.
+    #[error("the target {0} does not answer, so no credential was made: try again later")]
+    Away(TargetName),
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopped,
@@ -361,9 +365,9 @@ impl From<KeysError> for Error {
     }
 }
 
-impl From<JwtError> for Error {
-    fn from(error: JwtError) -> Self {
-        Self::invalid("scopes", error.to_string())
+impl From<Unfit> for Error {
+    fn from(unfit: Unfit) -> Self {
+        Self::invalid(unfit.field, unfit.message)
     }
 }
 

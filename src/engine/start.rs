@@ -6,10 +6,11 @@ use arc_swap::ArcSwap;
 use quietus_core::{Cause, Event, Task};
 
 use super::operate::{PolicyFolderError, read_policies};
+use super::targets::Targets;
 use super::{Engine, Error};
 use crate::clock::{Clock, TimeSource};
 use crate::config::Config;
-use crate::issuers::jwt::JwtIssuer;
+use crate::issuers::{BuildError, Shared};
 use crate::keys::{Keys, KeysError};
 use crate::store::{OpenError, Options, Store};
 use crate::trust::Trust;
@@ -26,6 +27,9 @@ pub enum StartError {
     /// The policies.
     #[error("the policies do not load: {0}")]
     Policy(#[from] PolicyFolderError),
+    /// A target's settings.
+    #[error(transparent)]
+    Target(#[from] BuildError),
     /// Something that had to be done first.
     #[error("the broker could not get ready: {}", causes(.0))]
     Ready(#[from] Error),
@@ -57,16 +61,26 @@ impl Engine {
         trust: Arc<Trust>,
         time: Arc<dyn TimeSource>,
     ) -> Result<Arc<Self>, StartError> {
-        let clock = Clock::new(time, store.header().high_water());
+        let clock = Arc::new(Clock::new(time, store.header().high_water()));
         let rules = quietus_core::Rules::from(&config.limits);
         let now = clock.now();
         let policy = read_policies(&config.policy.dir)?;
-        let keys = Keys::open(&config.keys.dir, rules.max_ttl, now)?;
+        let keys = Arc::new(Keys::open(&config.keys.dir, rules.max_ttl, now)?);
         let issuer = config
             .broker
             .issuer
             .clone()
             .unwrap_or_else(|| broker.clone());
+        let shared = Shared {
+            keys: Arc::clone(&keys),
+            issuer,
+            broker: broker.clone(),
+            now: {
+                let clock = Arc::clone(&clock);
+                Arc::new(move || clock.now())
+            },
+        };
+        let targets = Targets::build(&config, &shared)?;
         let engine = Arc::new(Self {
             rules,
             broker,
@@ -76,7 +90,7 @@ impl Engine {
                 quietus_policy::PolicySet::compile(Vec::new()).map_err(PolicyFolderError::from)?,
             ),
             keys,
-            jwt: JwtIssuer::new(issuer),
+            targets,
             signed: super::introspect::Signed::default(),
             holds: super::liveness::Holds::default(),
             trust,

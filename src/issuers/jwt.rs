@@ -3,73 +3,49 @@
 //! `can_revoke`: yes, by introspection. `confirms_by`: the broker's own record, from the commit on.
 //! `expires_at_target`: yes, `exp`, which every verifier checks.
 
-use quietus_core::{Digest, IssueOrder, Lease};
-use quietus_token::{AuthorizationDetail, Claims, Confirmation, SigningKey, Token, Unsigned};
+use quietus_core::{Confirmation, Digest, Enforced, IssueOrder, Lease};
+use quietus_token::{AuthorizationDetail, Claims, SigningKey, Unsigned};
 
-use crate::keys::KeyRing;
-
-/// The kind's name in configuration, policy and lists.
-pub const KIND: &str = "jwt";
+use super::{
+    Abilities, Credential, Doing, Doomed, Failure, Issuer, KeyRequest, Made, Prepared, Shared,
+    Unfit,
+};
 
 /// Makes tokens in one issuer's name.
-#[derive(Clone, Debug)]
 pub struct JwtIssuer {
-    issuer: String,
-}
-
-/// A token that is decided in every byte but the signature.
-pub struct Prepared(Unsigned);
-
-/// Why a token cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JwtError {
-    /// It would be larger than a verifier accepts.
-    #[error("the token would be too large: ask for fewer scopes at a time")]
-    TooLarge,
-    /// Its claims would be refused by every verifier.
-    #[error("the token's claims do not hold: {0}")]
-    Claims(&'static str),
+    shared: Shared,
 }
 
 impl JwtIssuer {
-    /// An issuer of this name (`iss`).
-    pub fn new(issuer: String) -> Self {
-        Self { issuer }
-    }
-
-    /// The name (`iss`).
-    pub fn issuer(&self) -> &str {
-        &self.issuer
-    }
-
-    /// Everything but the signature.
-    pub fn prepare(&self, key: &SigningKey, order: &IssueOrder) -> Result<Prepared, JwtError> {
-        let claims = self.claims(order);
-        claims
-            .check()
-            .map_err(|error| JwtError::Claims(error.reason()))?;
-        let unsigned = key.prepare(&claims);
-        match unsigned.fits() {
-            true => Ok(Prepared(unsigned)),
-            false => Err(JwtError::TooLarge),
+    /// An issuer that signs with the broker's keys.
+    pub fn new(shared: &Shared) -> Self {
+        Self {
+            shared: shared.clone(),
         }
     }
 
-    /// The very token that was made for this order before: signed with the key whose digest was recorded. None if
-    /// that key is gone, or the lease has been renewed since.
-    pub fn repeat(&self, keys: &KeyRing, order: &IssueOrder) -> Option<Token> {
-        let recorded = order.lease().fingerprint?;
-        keys.iter().find_map(|key| {
-            let prepared = self.prepare(key, order).ok()?;
-            (prepared.fingerprint() == recorded).then(|| prepared.sign(key))
-        })
+    /// Everything but the signature.
+    fn unsigned(&self, key: &SigningKey, order: &IssueOrder) -> Result<Unsigned, Unfit> {
+        let claims = self.claims(order);
+        claims.check().map_err(|error| {
+            let message = format!("the token's claims do not hold: {}", error.reason());
+            Unfit::new("scopes", message)
+        })?;
+        let unsigned = key.prepare(&claims);
+        match unsigned.fits() {
+            true => Ok(unsigned),
+            false => Err(Unfit::new(
+                "scopes",
+                "the token would be too large: ask for fewer scopes at a time",
+            )),
+        }
     }
 
     fn claims(&self, order: &IssueOrder) -> Claims {
         let lease = order.lease();
         let issued_at = order.issued_at().seconds();
         Claims {
-            iss: self.issuer.clone(),
+            iss: self.shared.issuer.clone(),
             sub: order.agent().0.clone(),
             client_id: order.agent().0.clone(),
             aud: lease.target.to_string(),
@@ -81,20 +57,57 @@ impl JwtIssuer {
             scope: scope_claim(lease),
             authorization_details: details(lease),
             act: None,
-            cnf: Confirmation::from_thumbprint(lease.certificate.0),
+            cnf: quietus_token::Confirmation::from_thumbprint(lease.certificate.0),
         }
     }
 }
 
-impl Prepared {
-    /// What identifies the token without being it: the digest of what is signed.
-    pub fn fingerprint(&self) -> Digest {
-        Digest(self.0.digest())
+impl Issuer for JwtIssuer {
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            can_revoke: true,
+            confirms_by: Some(Confirmation::RefusedByIntrospection),
+            expires_at_target: true,
+            renewable: true,
+            enforced: Enforced::AtBroker,
+        }
     }
 
-    /// The token. Call it only once the order is committed.
-    pub fn sign(self, key: &SigningKey) -> Token {
-        key.sign(self.0)
+    fn issue(&self, order: &IssueOrder, key: Option<&KeyRequest>) -> Result<Prepared, Unfit> {
+        if key.is_some() {
+            let message = "a token is bound to the certificate of the call: leave the key out";
+            return Err(Unfit::new("key", message));
+        }
+        let keys = self.shared.keys.ring();
+        let unsigned = self.unsigned(keys.current(), order)?;
+        let fingerprint = Some(Digest(unsigned.digest()));
+        Ok(Prepared::new(fingerprint, async move {
+            Ok(Made {
+                credential: Credential::Jwt(keys.current().sign(unsigned)),
+                fingerprint,
+            })
+        }))
+    }
+
+    fn renew(&self, order: &IssueOrder) -> Result<Prepared, Unfit> {
+        self.issue(order, None)
+    }
+
+    /// Signed with the key whose digest was recorded; ed25519 makes the same signature again.
+    fn repeat(&self, order: &IssueOrder) -> Option<Credential> {
+        let recorded = order.lease().fingerprint?;
+        self.shared.keys.ring().iter().find_map(|key| {
+            let unsigned = self.unsigned(key, order).ok()?;
+            (Digest(unsigned.digest()) == recorded).then(|| Credential::Jwt(key.sign(unsigned)))
+        })
+    }
+
+    fn revoke<'a>(&'a self, _doomed: &'a Doomed) -> Doing<'a, Result<Confirmation, Failure>> {
+        Box::pin(async { Ok(Confirmation::RefusedByIntrospection) })
+    }
+
+    fn check(&self) -> Doing<'_, Result<String, Failure>> {
+        Box::pin(async { Ok("tokens are signed here".to_owned()) })
     }
 }
 

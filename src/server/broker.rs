@@ -10,7 +10,6 @@ use tonic::{Request, Response, Status};
 use super::Front;
 use super::caller::{Caller, caller};
 use crate::api::v1::broker_server::Broker;
-use crate::api::v1::credential::Kind;
 use crate::api::{self, v1};
 use crate::engine::{Engine, Hold, Issued, Once, OpenRequest, RequestOrder};
 
@@ -109,6 +108,7 @@ impl Broker for Front {
             task: api::task_id(&request.task_id).map_err(api::status)?,
             scopes: api::scopes(&request.scopes).map_err(api::status)?,
             ttl: api::duration("ttl", request.ttl).map_err(api::status)?,
+            key: api::key_request(request.key).map_err(api::status)?,
         };
         let issued = self
             .engine
@@ -172,7 +172,15 @@ impl Broker for Front {
                 .map(|l| shown(&self.engine, l, &task.agent.0))
                 .collect(),
             task: Some(api::task(&task)),
+            receipt: None,
         }))
+    }
+
+    async fn get_receipt(
+        &self,
+        _request: Request<v1::GetReceiptRequest>,
+    ) -> Result<Response<v1::GetReceiptResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
     }
 
     async fn get_task(
@@ -253,8 +261,7 @@ fn handed_over(
     issued: Issued,
 ) -> (Option<v1::Lease>, Option<v1::Credential>) {
     let lease = shown(engine, &issued.lease, caller.svid.id().as_str());
-    let kind = Kind::Jwt(issued.token.expose().to_owned());
-    (Some(lease), Some(v1::Credential { kind: Some(kind) }))
+    (Some(lease), Some(api::credential(&issued.credential)))
 }
 
 /// A lease with the kind that its target makes.
@@ -262,6 +269,6 @@ pub(super) fn shown(engine: &Engine, lease: &quietus_core::Lease, agent: &str) -
     let kind = engine
         .config()
         .target(&lease.target)
-        .map_or("", |target| target.kind.as_str());
+        .map_or("", |target| target.kind().as_str());
     api::lease(lease, agent, kind)
 }

@@ -173,6 +173,27 @@ impl Operator for Front {
         Ok(Response::new(v1::RotateKeysResponse { kid, previous_kid }))
     }
 
+    async fn list_targets(
+        &self,
+        _request: Request<v1::ListTargetsRequest>,
+    ) -> Result<Response<v1::ListTargetsResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn check_target(
+        &self,
+        _request: Request<v1::CheckTargetRequest>,
+    ) -> Result<Response<v1::CheckTargetResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn sweep_target(
+        &self,
+        _request: Request<v1::SweepTargetRequest>,
+    ) -> Result<Response<v1::SweepTargetResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
     async fn get_status(
         &self,
         request: Request<v1::GetStatusRequest>,
@@ -262,7 +283,9 @@ fn freeze((selector, freeze): &(quietus_core::Selector, quietus_core::Freeze)) -
 fn target(target: &crate::config::Target) -> v1::TargetStatus {
     v1::TargetStatus {
         name: target.name.to_string(),
-        kind: target.kind.as_str().to_owned(),
+        kind: target.kind().as_str().to_owned(),
+        configured: true,
+        ..Default::default()
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Lease {
     pub enforced: Enforced,
     /// When it was issued.
     pub issued_at: Timestamp,
+    /// When it was last renewed, if it was.
+    pub renewed_at: Option<Timestamp>,
     /// When it expires; a renewal moves it.
     pub expires_at: Timestamp,
     /// Which limit set `expires_at`.
@@ -61,6 +63,8 @@ pub enum LeaseState {
         at: Timestamp,
         /// How its death was confirmed.
         confirmed: Confirmation,
+        /// How often the target was asked in vain before.
+        attempts: u32,
     },
 }
 
@@ -80,6 +84,12 @@ pub enum Confirmation {
     RefusedByIntrospection,
     /// Deleted at the target, looked up, and found absent.
     DeletedAtTarget,
+    /// On a certificate revocation list that the target has (RFC 5280).
+    OnCrl,
+    /// On an OpenSSH key revocation list that the target has.
+    OnKrl,
+    /// The secret was replaced at the target by another.
+    RotatedAtTarget,
     /// Its own expiry has passed at the target.
     ExpiredAtTarget,
 }
@@ -113,11 +123,24 @@ impl Bound {
 }
 
 impl Confirmation {
+    /// Every way.
+    pub const ALL: [Self; 6] = [
+        Self::RefusedByIntrospection,
+        Self::DeletedAtTarget,
+        Self::OnCrl,
+        Self::OnKrl,
+        Self::RotatedAtTarget,
+        Self::ExpiredAtTarget,
+    ];
+
     /// A stable lower-case word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RefusedByIntrospection => "refused_by_introspection",
             Self::DeletedAtTarget => "deleted_at_target",
+            Self::OnCrl => "on_crl",
+            Self::OnKrl => "on_krl",
+            Self::RotatedAtTarget => "rotated_at_target",
             Self::ExpiredAtTarget => "expired_at_target",
         }
     }

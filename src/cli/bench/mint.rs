@@ -56,6 +56,7 @@ pub(super) fn workers(channels: &[Channel], count: usize, keyed: bool) -> Vec<Mi
 /// What an agent sends for a credential.
 pub(super) fn request(task: &str, key: &str) -> v1::RequestCredentialRequest {
     v1::RequestCredentialRequest {
+        key: None,
         idempotency_key: key.to_owned(),
         task_id: task.to_owned(),
         scopes: vec![SCOPE.to_owned()],

@@ -21,6 +21,7 @@ use crate::clock::{self, TimeSource};
 use crate::config::Config;
 use crate::dev::{DevDomain, DevDomainOptions};
 use crate::engine::{Engine, Once, OpenRequest, RequestOrder};
+use crate::issuers::Credential;
 use crate::tls::{Credentials, SvidFiles};
 
 const DOMAIN: &str = "dev.example";
@@ -288,13 +289,17 @@ impl Filler {
             task,
             scopes: vec![SCOPE.parse().context("a scope")?],
             ttl: Some(ttl),
+            key: None,
         };
         let once = Once::new(AGENT, "RequestCredential", "", b"")?;
         let issued = self
             .engine
             .request_credential(&self.svid, order, once)
             .await?;
-        Ok((issued.lease.id, issued.token.expose().to_owned()))
+        match issued.credential {
+            Credential::Jwt(token) => Ok((issued.lease.id, token.expose().to_owned())),
+            other => anyhow::bail!("asked for a token, given {other:?}"),
+        }
     }
 }
 

@@ -82,7 +82,9 @@ impl Agent {
         let issued = self.broker.request_credential(request).await?.into_inner();
         let lease = issued.lease.context("no lease in the answer")?;
         let kind = issued.credential.and_then(|credential| credential.kind);
-        let v1::credential::Kind::Jwt(token) = kind.context("no credential in the answer")?;
+        let Some(v1::credential::Kind::Jwt(token)) = kind else {
+            anyhow::bail!("no token in the answer");
+        };
         let lives = |lease: &v1::Lease| Some(lease.expires_at?.seconds - lease.issued_at?.seconds);
         Ok(Report::Issued {
             seconds: lives(&lease).unwrap_or_default(),

@@ -35,6 +35,7 @@ pub struct CloseArgs {
 pub async fn run(globals: &Globals, args: CloseArgs) -> anyhow::Result<()> {
     let session = globals.connect().await?;
     let request = v1::CloseTaskRequest {
+        wait: None,
         idempotency_key: args.idempotency_key,
         task_id: args.task.to_string(),
         failed: args.failed,

@@ -112,6 +112,7 @@ pub(super) fn end_one(mut lease: Lease, cause: Cause, now: Timestamp) -> Lease {
             since: now,
             at: now,
             confirmed: Confirmation::RefusedByIntrospection,
+            attempts: 0,
         },
         Enforced::AtTarget => LeaseState::Revoking {
             cause,

@@ -32,23 +32,13 @@ impl IssueOrder {
         self.now
     }
 
-    /// The order again, for a lease whose issue was intended before a crash: only while it is still wanted.
-    pub fn resume(task: &Task, lease: &Lease, guards: &Guards, now: Timestamp) -> Option<Self> {
-        let pending = lease.state == LeaseState::Issuing && stands(task, lease, guards, now);
-        pending.then(|| Self {
-            agent: task.agent.clone(),
-            lease: lease.clone(),
-            now,
-        })
-    }
-
     /// The order again, for a repeated request that was answered before: only while the lease is still good.
     pub fn repeat(task: &Task, lease: &Lease, guards: &Guards, now: Timestamp) -> Option<Self> {
         let good = lease.state == LeaseState::Active && stands(task, lease, guards, now);
         good.then(|| Self {
             agent: task.agent.clone(),
             lease: lease.clone(),
-            now: lease.issued_at,
+            now: lease.renewed_at.unwrap_or(lease.issued_at),
         })
     }
 }
@@ -84,6 +74,7 @@ pub(super) fn issue(rules: &Rules, view: View<'_>, grant: Grant, now: Timestamp)
         scopes: grant.scopes,
         enforced: grant.enforced,
         issued_at: now,
+        renewed_at: None,
         expires_at,
         bound,
         certificate: grant.caller.identity.certificate,
@@ -127,7 +118,7 @@ pub(super) fn renew(
     let mut task = view.task;
     lease.expires_at = expires_at;
     lease.bound = bound;
-    lease.issued_at = now;
+    lease.renewed_at = Some(now);
     lease.certificate = grant.caller.identity.certificate;
     lease.renewals = lease.renewals.saturating_add(1);
     renew_identity(&mut task, &grant.caller);
@@ -165,11 +156,12 @@ fn renewable(
     if let Some((selector, _)) = view.guards.fallen(agent, Some(&lease.target), lease.epoch) {
         return Err(Refusal::Revoked(selector.clone()));
     }
-    let unexpired = lease.is_live() && now < lease.expires_at;
-    match (lease.enforced, lease.is_active(now)) {
-        (Enforced::AtTarget, _) if unexpired => Err(Refusal::NotRenewable),
-        (Enforced::AtBroker, true) => Ok(lease.clone()),
-        _ => Err(Refusal::LeaseEnded),
+    match lease.is_active(now) {
+        true if grant.renewable => Ok(lease.clone()),
+        true => Err(Refusal::NotRenewable),
+        // Being made, it has nothing yet to be renewed.
+        false if lease.is_live() && now < lease.expires_at => Err(Refusal::NotRenewable),
+        false => Err(Refusal::LeaseEnded),
     }
 }
 

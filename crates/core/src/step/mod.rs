@@ -9,7 +9,7 @@ mod settle;
 use std::time::Duration;
 
 use crate::{
-    AgentId, Bound, Cause, Confirmation, Enforced, Guards, Identity, Lease, LeaseId, Scope,
+    AgentId, Bound, Cause, Confirmation, Digest, Enforced, Guards, Identity, Lease, LeaseId, Scope,
     Selector, TargetName, Task, TaskId, Timestamp,
 };
 
@@ -87,6 +87,8 @@ pub struct Grant {
     pub scopes: Vec<Scope>,
     /// Where the credential's death is enforced.
     pub enforced: Enforced,
+    /// Whether the credential, once made, can be given a later end.
+    pub renewable: bool,
     /// The lifetime asked for.
     pub ttl: Option<Duration>,
     /// The deciding policies' maximum.
@@ -112,8 +114,8 @@ pub enum Event {
     EndTask(Cause),
     /// A deadline may have passed.
     Due,
-    /// The target answered a request to issue: done, or why not. Never a secret.
-    IssueSettled(LeaseId, Result<(), String>),
+    /// The target answered a request to issue: done, with what identifies the credential, or why not. Never a secret.
+    IssueSettled(LeaseId, Result<Option<Digest>, String>),
     /// The target answered a request to revoke: how its death was confirmed, or why not. Never a secret.
     RevokeSettled(LeaseId, Result<Confirmation, String>),
 }

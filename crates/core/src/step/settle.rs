@@ -2,13 +2,13 @@
 
 use super::end::{close_if_settled, end_one};
 use super::{Effect, Outcome, Step, View};
-use crate::{Cause, Confirmation, Lease, LeaseId, LeaseState, Timestamp};
+use crate::{Cause, Confirmation, Digest, Lease, LeaseId, LeaseState, Timestamp};
 
 /// A credential that could not be made is revoked all the same: the target may have made it and lost the reply.
 pub(super) fn issued(
     view: View<'_>,
     id: LeaseId,
-    answer: Result<(), String>,
+    answer: Result<Option<Digest>, String>,
     now: Timestamp,
 ) -> Step {
     let mut task = view.task;
@@ -17,8 +17,9 @@ pub(super) fn issued(
         return Step::unchanged();
     };
     let effects = match answer {
-        Ok(()) => {
+        Ok(fingerprint) => {
             lease.state = LeaseState::Active;
+            lease.fingerprint = fingerprint.or(lease.fingerprint);
             Vec::new()
         }
         Err(error) => {
@@ -65,6 +66,7 @@ pub(super) fn revoked(
                 since,
                 at: now,
                 confirmed,
+                attempts,
             };
             Vec::new()
         }

@@ -1,0 +1,18 @@
+//! `[target.postgres]`
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Problems;
+
+/// `[target.postgres]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresSettings {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {}
+
+pub(super) fn check(_problems: &mut Problems<'_>, _raw: &Spanned<Raw>) -> Option<PostgresSettings> {
+    Some(PostgresSettings {})
+}

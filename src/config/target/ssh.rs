@@ -1,0 +1,18 @@
+//! `[target.ssh]`
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Problems;
+
+/// `[target.ssh]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshSettings {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {}
+
+pub(super) fn check(_problems: &mut Problems<'_>, _raw: &Spanned<Raw>) -> Option<SshSettings> {
+    Some(SshSettings {})
+}
