@@ -124,24 +124,10 @@ impl DevPostgres {
     /// # Errors
     /// [`DevPostgresError`] if it has not ended within a minute; it is killed then.
     pub fn stop(&mut self) -> Result<(), DevPostgresError> {
-        let Some(server) = &mut self.server else {
-            return Ok(());
-        };
-        processes::send(server.id(), Signal::INT);
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if server
-                .try_wait()
-                .map_err(io("wait for", &self.folder))?
-                .is_some()
-            {
-                self.server = None;
-                return Ok(());
-            }
-            std::thread::sleep(LOOK);
+        match self.end(Signal::INT) {
+            true => Ok(()),
+            false => Err(DevPostgresError::Silent("stop")),
         }
-        self.kill();
-        Err(DevPostgresError::Silent("stop"))
     }
 
     /// Kills it and all its processes at once, as a power failure would.
@@ -150,6 +136,24 @@ impl DevPostgres {
             processes::kill_with_children(server.id());
             let _ = server.wait();
         }
+    }
+
+    /// Whether it ended by itself; it is killed if not.
+    fn end(&mut self, signal: Signal) -> bool {
+        let Some(server) = &mut self.server else {
+            return true;
+        };
+        processes::send(server.id(), signal);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if !matches!(server.try_wait(), Ok(None)) {
+                self.server = None;
+                return true;
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.kill();
+        false
     }
 
     fn set_up(&self, options: &DevPostgresOptions) -> Result<(), DevPostgresError> {
@@ -258,7 +262,8 @@ impl DevPostgres {
 
 impl Drop for DevPostgres {
     fn drop(&mut self) {
-        self.kill();
+        // At once, but so that it still takes its children's ends in.
+        self.end(Signal::QUIT);
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

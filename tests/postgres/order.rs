@@ -144,7 +144,9 @@ pub fn issuer(settings: &PostgresSettings) -> PostgresIssuer {
 }
 
 pub fn issuer_within(settings: &PostgresSettings, timeout: Duration) -> PostgresIssuer {
-    try_issuer(settings, timeout, "spiffe://dev.example/broker").unwrap()
+    // Tests share a server: each is a broker of its own there.
+    let broker = format!("spiffe://dev.example/broker/{}", settings.database);
+    try_issuer(settings, timeout, &broker).unwrap()
 }
 
 pub fn try_issuer(

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use quietus::config::OnOwned;
-use quietus::issuers::Failure;
+use quietus::issuers::postgres::PostgresIssuer;
+use quietus::issuers::{Credential, Failure, Issuer};
 use quietus_core::Confirmation;
 use tokio_postgres::error::SqlState;
 
@@ -136,8 +137,36 @@ async fn things_in_other_databases_do_not_keep_it_alive() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_no_superuser_can_do_it_all() {
+async fn roles_that_hold_on_to_each_other_go_all_the_same() {
     let db = Db::new().await;
+    db.admin
+        .batch_execute("GRANT ALL ON SCHEMA public TO PUBLIC")
+        .await
+        .unwrap();
+    let (broker, _folder) = no_superuser(&db).await;
+    let orders = [order(&[READ], 600), order(&[READ], 600)];
+    let roles = orders.each_ref().map(|it| broker.role(it.lease().id));
+    for (at, order) in orders.iter().enumerate() {
+        let client = db
+            .login(&make(&broker, order).await.unwrap())
+            .await
+            .unwrap();
+        let sql = format!("CREATE TABLE public.t{at} (id int)");
+        client.batch_execute(&sql).await.unwrap();
+        if at == 1 {
+            let sql = format!("GRANT SELECT ON public.t1 TO \"{}\"", roles[0]);
+            client.batch_execute(&sql).await.unwrap();
+        }
+    }
+    let first = revoke(&broker, orders[0].lease().id).await.unwrap_err();
+    assert!(first.to_string().contains("public.t1"), "{first}");
+    for order in [&orders[1], &orders[0]] {
+        revoke(&broker, order.lease().id).await.unwrap();
+    }
+}
+
+/// A broker that may make roles and hand on `SELECT` on one table, and no more.
+async fn no_superuser(db: &Db) -> (PostgresIssuer, tempfile::TempDir) {
     let user = format!("broker_{}", db.name);
     let sql = format!(
         "CREATE ROLE {user} LOGIN CREATEROLE PASSWORD 'p'; GRANT USAGE ON SCHEMA public TO {user} WITH GRANT OPTION; \
@@ -148,7 +177,13 @@ async fn a_broker_that_is_no_superuser_can_do_it_all() {
     let mut settings = db.settings();
     settings.user = user;
     settings.password_file = Some(crate::settings::secret(&folder, "p\n"));
-    let issuer = issuer(&settings);
+    (issuer(&settings), folder)
+}
+
+#[tokio::test]
+async fn a_broker_that_is_no_superuser_can_do_it_all() {
+    let db = Db::new().await;
+    let (issuer, _folder) = no_superuser(&db).await;
     let good = order(&[READ], 600);
     let client = own_something(&db, &make(&issuer, &good).await.unwrap()).await;
     client
@@ -241,15 +276,10 @@ async fn many_at_once_on_one_table_do_not_get_in_each_other_s_way() {
     assert_eq!(issuer.list().await.unwrap().unwrap(), []);
 }
 
-use quietus::issuers::{Credential, Issuer};
-
 /// A schema of the role's own with a table in it, and a session that is in the middle of something.
 async fn own_something(db: &Db, credential: &Credential) -> tokio_postgres::Client {
-    let Credential::Postgres { user, .. } = credential else {
-        panic!("{credential:?}");
-    };
-    let sql = format!("CREATE SCHEMA mine; GRANT ALL ON SCHEMA mine TO \"{user}\"");
-    db.admin.batch_execute(&sql).await.unwrap();
+    let sql = "CREATE SCHEMA mine; GRANT ALL ON SCHEMA mine TO PUBLIC";
+    db.admin.batch_execute(sql).await.unwrap();
     let client = db.login(credential).await.unwrap();
     let sql = "CREATE TABLE mine.things (id int); GRANT SELECT ON mine.things TO PUBLIC; \
                ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC; BEGIN; LOCK TABLE mine.things";

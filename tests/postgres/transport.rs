@@ -46,9 +46,6 @@ async fn the_server_is_verified_in_full() {
             "{why}"
         );
     }
-
-    let made = make(&issuer(&good), &order(&["db:admin:none"], 60)).await;
-    drop(made);
 }
 
 #[tokio::test]

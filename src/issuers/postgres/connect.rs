@@ -177,9 +177,14 @@ pub(super) fn failure(error: &Error) -> Failure {
     let Some(said) = error.as_db_error() else {
         return Failure::away(words(error));
     };
-    match is_away(said.code()) {
-        true => Failure::away(said.message()),
-        false => Failure::said(said.message()),
+    let message = said.message();
+    match said.detail() {
+        _ if is_away(said.code()) => Failure::away(message),
+        // It names what depends on the role; no value of anybody's is in it.
+        Some(detail) if *said.code() == SqlState::DEPENDENT_OBJECTS_STILL_EXIST => {
+            Failure::said(format_args!("{message}: {detail}"))
+        }
+        _ => Failure::said(message),
     }
 }
 

@@ -70,7 +70,7 @@ impl Site {
             connection.run("ROLLBACK").await?;
             let owns = error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST);
             if owns && !elsewhere_done {
-                self.drop_elsewhere(connection, found).await?;
+                self.drop_owned(connection, lease, found).await?;
                 elsewhere_done = true;
             } else if !is_passing(&error) || tried >= TRIES {
                 return Err(failure(&error));
@@ -104,12 +104,17 @@ impl Site {
         Ok(connection.try_run(&drop).await.map(|_| ()))
     }
 
-    /// Everybody may make large objects in every database that lets them in, and would keep the role by that.
-    async fn drop_elsewhere(
+    /// Everybody may make large objects in every database that lets them in, and would keep the role by that. And what
+    /// can be dropped here goes even if the role cannot, since that may be all that keeps another one.
+    async fn drop_owned(
         &self,
         connection: &Connection,
+        lease: LeaseId,
         found: &Standing,
     ) -> Result<(), Failure> {
+        let begin = sql::begin_drop(lease);
+        let owned = sql::drop_owned(&found.role, &self.settings.on_owned);
+        connection.run(&format!("{begin}; {owned}; COMMIT")).await?;
         for row in connection.run(&sql::elsewhere(found.oid)).await? {
             if let Some(database) = row.get(0) {
                 let there = self.pool.elsewhere(database).await?;
