@@ -38,8 +38,11 @@ impl Health {
 impl Breaker {
     /// Whether a call may be made. While the target counts as away one call may, each time the breaker's time is up.
     pub(in crate::engine) fn pass(&self) -> bool {
+        self.pass_at(Instant::now())
+    }
+
+    fn pass_at(&self, now: Instant) -> bool {
         let mut health = self.lock();
-        let now = Instant::now();
         match health.shut_until {
             None => true,
             Some(until) if now < until => false,
@@ -73,11 +76,15 @@ impl Breaker {
 
     /// It did not answer.
     pub(super) fn away(&self, now: Timestamp, why: &str) {
+        self.away_at(Instant::now(), now, why);
+    }
+
+    fn away_at(&self, at: Instant, now: Timestamp, why: &str) {
         let mut health = self.lock();
         health.failures = health.failures.saturating_add(1);
         health.last_error = Some((why.to_owned(), now));
         if health.is_away() {
-            health.shut_until = Some(Instant::now() + wait(health.failures));
+            health.shut_until = Some(at + wait(health.failures));
         }
     }
 
@@ -97,44 +104,62 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000);
 
-    fn away(times: u32) -> Breaker {
+    fn away(times: u32, at: Instant) -> Breaker {
         let breaker = Breaker::default();
         for _ in 0..times {
-            breaker.away(NOW, "no answer");
+            breaker.away_at(at, NOW, "no answer");
         }
         breaker
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_few_failures_do_not_open_it() {
-        let breaker = away(PATIENCE - 1);
-        assert!(breaker.pass() && breaker.pass());
+    #[test]
+    fn a_few_failures_do_not_open_it() {
+        let start = Instant::now();
+        let breaker = away(PATIENCE - 1, start);
+        assert!(breaker.pass_at(start) && breaker.pass_at(start));
         assert!(!breaker.health().is_away());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_open_one_lets_one_call_pass_each_time() {
-        let breaker = away(PATIENCE);
+    #[test]
+    fn an_open_one_lets_one_call_pass_each_time() {
+        let start = Instant::now();
+        let breaker = away(PATIENCE, start);
         assert!(breaker.health().is_away());
-        assert!(!breaker.pass());
-        tokio::time::advance(FIRST).await;
-        assert!(breaker.pass());
-        assert!(!breaker.pass(), "one at a time");
+        assert!(!breaker.pass_at(start));
+        let mut now = start;
+        for _ in 0..3 {
+            assert!(!breaker.pass_at(now + FIRST - Duration::from_nanos(1)));
+            now += FIRST;
+            assert!(breaker.pass_at(now));
+            assert!(!breaker.pass_at(now), "one at a time");
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn it_waits_longer_each_time_and_never_longer_than_the_longest() {
+    #[test]
+    fn a_call_that_is_let_pass_and_fails_shuts_it_for_longer() {
+        let start = Instant::now();
+        let breaker = away(PATIENCE, start);
+        let tried = start + FIRST;
+        assert!(breaker.pass_at(tried));
+        breaker.away_at(tried, NOW, "no answer");
+        assert!(!breaker.pass_at(tried + FIRST));
+        assert!(breaker.pass_at(tried + FIRST * 2));
+    }
+
+    #[test]
+    fn it_waits_longer_each_time_and_never_longer_than_the_longest() {
         let waits: Vec<_> = (PATIENCE..PATIENCE + 6).map(wait).collect();
         assert!(waits.is_sorted());
         assert_eq!(wait(PATIENCE), FIRST);
         assert_eq!(wait(u32::MAX), LONGEST);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn any_answer_closes_it() {
-        let breaker = away(10);
+    #[test]
+    fn any_answer_closes_it() {
+        let start = Instant::now();
+        let breaker = away(10, start);
         breaker.answered(NOW, Some("permission denied"));
-        assert!(breaker.pass() && breaker.pass());
+        assert!(breaker.pass_at(start) && breaker.pass_at(start));
         let health = breaker.health();
         assert_eq!((health.failures, health.last_answer), (0, Some(NOW)));
         assert_eq!(
