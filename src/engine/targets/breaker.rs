@@ -36,8 +36,13 @@ impl Health {
 }
 
 impl Breaker {
+    /// Whether a call may be made now.
+    pub(in crate::engine) fn passes(&self) -> bool {
+        self.pass(Instant::now())
+    }
+
     /// Whether a call may be made. While the target counts as away one call may, each time the breaker's time is up.
-    pub(in crate::engine) fn pass(&self, now: Instant) -> bool {
+    fn pass(&self, now: Instant) -> bool {
         let mut health = self.lock();
         match health.shut_until {
             None => true,
@@ -70,8 +75,12 @@ impl Breaker {
         }
     }
 
-    /// It did not answer.
-    pub(super) fn away(&self, now: Timestamp, at: Instant, why: &str) {
+    /// It did not answer now.
+    pub(super) fn is_away_now(&self, now: Timestamp, why: &str) {
+        self.away(now, Instant::now(), why);
+    }
+
+    fn away(&self, now: Timestamp, at: Instant, why: &str) {
         let mut health = self.lock();
         health.failures = health.failures.saturating_add(1);
         health.last_error = Some((why.to_owned(), now));

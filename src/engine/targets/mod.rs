@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quietus_core::{Enforced, LeaseId, LeaseState, TargetName, Timestamp};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
 
 use super::Error;
 use crate::config::{Config, Target};
@@ -135,9 +134,7 @@ impl Site {
 
     /// Whether the target is worth asking for another credential.
     pub(super) fn admit(&self) -> Result<(), Error> {
-        match self.issuer.abilities().enforced == Enforced::AtBroker
-            || self.breaker.pass(Instant::now())
-        {
+        match self.issuer.abilities().enforced == Enforced::AtBroker || self.breaker.passes() {
             true => Ok(()),
             false => Err(Error::Away(self.target.name.clone())),
         }
@@ -161,7 +158,7 @@ impl Site {
         match &answer {
             Ok(_) => self.breaker.answered(now, None),
             Err(Failure::Said(no)) => self.breaker.answered(now, Some(no)),
-            Err(Failure::Away(why)) => self.breaker.away(now, Instant::now(), why),
+            Err(Failure::Away(why)) => self.breaker.is_away_now(now, why),
         }
         answer
     }
