@@ -28,8 +28,9 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
 pub use target::{
-    CertificateUsage, ExternalSettings, Permit, PostgresSettings, Principal, RedisSettings,
-    SanTemplate, Settings, SshSettings, StaticSettings, Target, TargetKind, X509Settings,
+    CertificateUsage, ExternalSettings, OnOwned, Permit, PostgresForAgents, PostgresSettings,
+    PostgresTemplate, PostgresTls, Principal, RedisSettings, SanTemplate, Settings, SshSettings,
+    SslMode, StaticSettings, Target, TargetKind, X509Settings,
 };
 
 use pattern::PatternIndex;

@@ -273,6 +273,7 @@ impl Host {
         .arg(format!("CertificateFile={}", certificate.display()))
         .arg("-i")
         .arg(key)
+        .args(options)
         .args([
             "-p",
             &self.port.to_string(),
