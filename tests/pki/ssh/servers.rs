@@ -100,7 +100,7 @@ async fn a_terminal_is_not_given_unless_configured() {
     host.write("user", &parts(&made).1.unwrap());
     let mut client = host.client(&made, host.folder.join("user"), &["-tt"], "tty");
     let said = said(&client.output().unwrap());
-    assert!(said.contains("not a tty"), "{said}");
+    assert!(said.contains("PTY allocation request failed"), "{said}");
 }
 
 #[tokio::test]
