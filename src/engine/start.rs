@@ -127,6 +127,7 @@ impl Engine {
             ),
             keys,
             evidence,
+            shared,
             targets,
             confirmed: tokio::sync::Notify::new(),
             signed: super::introspect::Signed::default(),

@@ -10,6 +10,7 @@
 //! Revoking first commits that nobody can log in any more, then ends the role's sessions and waits until they are
 //! gone, then drops or reassigns what it owns, takes its rights away and drops it; at last it looks that it is gone.
 
+mod by_hand;
 mod connect;
 mod password;
 mod revoke;
