@@ -13,16 +13,23 @@ use crate::api::DOMAIN;
 use crate::client::ConnectError;
 
 /// Every exit code and what it means.
-pub const CODES: [(Exit, &str); 10] = [
+pub const CODES: [(Exit, &str); 11] = [
     (Exit::Done, "done"),
     (Exit::Failed, "failed"),
     (Exit::Usage, "wrong usage"),
     (Exit::Refused, "refused by policy, lifecycle or a freeze"),
-    (Exit::Degraded, "the broker is degraded (status)"),
+    (
+        Exit::Degraded,
+        "the broker or a target is degraded (status, target check)",
+    ),
     (Exit::NotFound, "not found"),
     (
         Exit::Unreachable,
         "the broker cannot be reached, or refuses the identity",
+    ),
+    (
+        Exit::Unconfirmed,
+        "some credential is not confirmed dead (task close --wait, receipt verify)",
     ),
     (Exit::StoreFailed, "the store failed (serve)"),
     (Exit::Interrupted, "interrupted"),
@@ -40,6 +47,7 @@ pub enum Exit {
     Degraded = 4,
     NotFound = 5,
     Unreachable = 6,
+    Unconfirmed = 7,
     StoreFailed = 74,
     Interrupted = 130,
     BrokenPipe = 141,
@@ -52,8 +60,8 @@ pub enum Complaint {
     NoIdentity,
     #[error("{what}, and there is no terminal to ask on")]
     Unconfirmed { what: String },
-    #[error("nothing was revoked")]
-    Declined,
+    #[error("nothing was {0}")]
+    Declined(&'static str),
     #[error("there is no such {0}")]
     NotFound(&'static str),
     #[error("{0}")]
@@ -165,7 +173,7 @@ impl Complaint {
     fn exit(&self) -> Exit {
         match self {
             Self::NoIdentity | Self::Unconfirmed { .. } | Self::Usage(_) => Exit::Usage,
-            Self::Declined | Self::Incomplete(_) => Exit::Failed,
+            Self::Declined(_) | Self::Incomplete(_) => Exit::Failed,
             Self::NotFound(_) => Exit::NotFound,
             Self::TimedOut(_) => Exit::Unreachable,
             Self::Interrupted => Exit::Interrupted,
@@ -359,7 +367,7 @@ mod tests {
                 Exit::Usage,
             ),
             (Complaint::Usage(String::new()), Exit::Usage),
-            (Complaint::Declined, Exit::Failed),
+            (Complaint::Declined("revoked"), Exit::Failed),
             (Complaint::Incomplete("task"), Exit::Failed),
             (Complaint::NotFound("lease"), Exit::NotFound),
             (Complaint::TimedOut(Duration::ZERO), Exit::Unreachable),

@@ -21,6 +21,7 @@ mod show;
 mod status;
 mod style;
 mod table;
+mod target;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,7 @@ enum Command {
     Task(task::TaskArgs),
     Request(request::RequestArgs),
     Lease(lease::LeaseArgs),
+    Target(target::TargetArgs),
     Revoke(revoke::RevokeArgs),
     Freeze(freeze::FreezeArgs),
     Thaw(thaw::ThawArgs),
@@ -88,6 +90,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Task(args) => call(task::run(globals, args)),
         Command::Request(args) => call(request::run(globals, args)),
         Command::Lease(args) => call(lease::run(globals, args)),
+        Command::Target(args) => call(target::run(globals, args)),
         Command::Revoke(args) => call(revoke::run(globals, args)),
         Command::Freeze(args) => call(freeze::run(globals, args)),
         Command::Thaw(args) => call(thaw::run(globals, args)),

@@ -10,6 +10,7 @@ use super::output::{Page, Show};
 use super::session::Globals;
 use super::style::Tone;
 use super::table::{Cell, Table};
+use super::target::Target;
 use super::text::{bytes, length};
 use super::view::{Selector, Time, given, millis};
 use crate::api::v1;
@@ -21,7 +22,8 @@ Examples:
   quietus status
   quietus status -o json | jq .degraded
 
-Exits with 4 when something is degraded.")]
+Exits with 4 when something is degraded. A target counts as degraded while it is away (target_away:NAME), and while \
+leases are alive at it though it is not configured any more (target_not_configured:NAME): see `quietus target show`.")]
 pub struct StatusArgs {}
 
 #[derive(Serialize)]
@@ -55,12 +57,6 @@ struct TrustDomain {
 }
 
 #[derive(Serialize)]
-struct Target {
-    name: String,
-    kind: String,
-}
-
-#[derive(Serialize)]
 struct Freeze {
     selector: Selector,
     by: String,
@@ -81,13 +77,14 @@ pub async fn run(globals: &Globals, _: StatusArgs) -> anyhow::Result<Exit> {
 
 impl Status {
     fn read(answer: v1::GetStatusResponse) -> Result<Self, Complaint> {
+        let targets: Vec<_> = answer.targets.into_iter().map(Target::from).collect();
         Ok(Self {
+            degraded: degraded(answer.degraded, &targets),
             version: answer.version,
             broker: answer.broker,
             started_at: Time::read(answer.started_at),
             now: Time::read(answer.now).ok_or(Complaint::Incomplete("time"))?,
             clock_ahead_ms: millis(answer.clock_ahead).unwrap_or(0),
-            degraded: answer.degraded,
             open_tasks: answer.open_tasks,
             live_leases: answer.live_leases,
             revoking_leases: answer.revoking_leases,
@@ -101,7 +98,7 @@ impl Status {
                 .into_iter()
                 .map(TrustDomain::from)
                 .collect(),
-            targets: answer.targets.into_iter().map(Target::from).collect(),
+            targets,
             freezes: answer.freezes.into_iter().map(Freeze::from).collect(),
         })
     }
@@ -159,9 +156,13 @@ impl Status {
     }
 
     fn show_targets(&self, page: &mut Page) {
-        let mut table = Table::with_head(["TARGET", "KIND"]);
+        let mut table = Table::with_head(["TARGET", "KIND", "STATE"]);
         for target in &self.targets {
-            table.add([target.name.as_str().into(), target.kind.as_str().into()]);
+            table.add([
+                target.name.as_str().into(),
+                target.kind.as_str().into(),
+                target.state(),
+            ]);
         }
         page.line("");
         page.table(&table);
@@ -209,6 +210,16 @@ impl Show for Status {
     }
 }
 
+/// What the broker says of itself, and the targets that are not well.
+fn degraded(mut broker: Vec<String>, targets: &[Target]) -> Vec<String> {
+    for word in targets.iter().filter_map(Target::degraded) {
+        if !broker.contains(&word) {
+            broker.push(word);
+        }
+    }
+    broker
+}
+
 impl TrustDomain {
     fn bundle(&self) -> Cell {
         match &self.error {
@@ -227,13 +238,6 @@ impl From<v1::TrustDomainStatus> for TrustDomain {
             loaded_at: Time::read(domain.loaded_at),
             error: given(domain.error),
         }
-    }
-}
-
-impl From<v1::TargetStatus> for Target {
-    fn from(target: v1::TargetStatus) -> Self {
-        let v1::TargetStatus { name, kind, .. } = target;
-        Self { name, kind }
     }
 }
 
@@ -292,6 +296,8 @@ mod tests {
             targets: vec![v1::TargetStatus {
                 name: "orders-db".to_owned(),
                 kind: "jwt".to_owned(),
+                configured: true,
+                ..Default::default()
             }],
         };
         Status::read(answer).unwrap()
@@ -321,8 +327,8 @@ signing key:  k1
 TRUST DOMAIN  ANCHORS  LOADED   BUNDLE
 dev.example   1        10s ago  ca.pem
 
-TARGET     KIND
-orders-db  jwt
+TARGET     KIND  STATE
+orders-db  jwt   ok
 
 FROZEN      SINCE    BY                             REASON
 everything  10m ago  spiffe://dev.example/operator  drill
@@ -344,6 +350,28 @@ everything  10m ago  spiffe://dev.example/operator  drill
         assert!(text.contains("ca.pem: is not PEM\n"), "{text}");
         assert_eq!(broken.exit(), Exit::Degraded);
         assert_eq!(status(&[], "").exit(), Exit::Done);
+    }
+
+    #[test]
+    fn targets_that_are_not_well_are_degraded() {
+        let target = |name: &str, configured, away| {
+            Target::from(v1::TargetStatus {
+                name: name.to_owned(),
+                configured,
+                away,
+                ..Default::default()
+            })
+        };
+        let targets = [
+            target("a", true, false),
+            target("b", true, true),
+            target("c", false, false),
+        ];
+        let said = vec!["disk_full".to_owned(), "target_away:b".to_owned()];
+        assert_eq!(
+            degraded(said, &targets),
+            ["disk_full", "target_away:b", "target_not_configured:c"]
+        );
     }
 
     #[test]
