@@ -3,10 +3,12 @@
 mod bench;
 mod completions;
 mod confirm;
+mod credential;
 mod demo;
 mod exit;
 mod freeze;
 pub mod init;
+mod key;
 mod keys;
 mod lease;
 mod output;
