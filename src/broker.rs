@@ -28,6 +28,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Use a store that is older than the last one used here, and first end every task in it.
     pub accept_restored: bool,
+    /// End nothing and grant nothing; only show what is there.
+    pub no_revoke: bool,
     /// Serve an echo, for benchmarks.
     pub echo: bool,
 }
@@ -101,14 +103,13 @@ impl Broker {
         let listen = |error| BrokerError::Listen { address, error };
         let socket = TcpListener::bind(address).await.map_err(listen)?;
         let id = own.id().to_string();
-        let engine = Engine::start(
-            config,
-            id.clone(),
-            Arc::clone(&trust),
-            time,
-            options.accept_restored,
-        )
-        .await?;
+        let (trusted, restored) = (Arc::clone(&trust), options.accept_restored);
+        let engine = match options.no_revoke {
+            true => {
+                Engine::start_for_maintenance(config, id.clone(), trusted, time, restored).await?
+            }
+            false => Engine::start(config, id.clone(), trusted, time, restored).await?,
+        };
         let clock = Arc::clone(&engine);
         let now: Now = Arc::new(move || clock.now().seconds());
         let tls = ServerTls::new(Arc::clone(&svid), Arc::clone(&trust), Arc::clone(&now))?;
@@ -179,6 +180,7 @@ impl Broker {
     fn watchers(&self) -> JoinSet<()> {
         let mut watchers = JoinSet::new();
         watchers.spawn(Arc::clone(&self.engine).keep_time());
+        watchers.spawn(Arc::clone(&self.engine).keep_targets());
         let (changed, changes) = mpsc::unbounded_channel();
         let tell = move |found: Vec<Change>| {
             let _ = changed.send(found);

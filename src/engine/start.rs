@@ -10,6 +10,7 @@ use super::targets::Targets;
 use super::{Engine, Error};
 use crate::clock::{Clock, TimeSource};
 use crate::config::Config;
+use crate::evidence::Evidence;
 use crate::issuers::{BuildError, Shared};
 use crate::keys::{Keys, KeysError};
 use crate::store::{OpenError, Options, Store};
@@ -44,13 +45,21 @@ impl Engine {
         time: Arc<dyn TimeSource>,
         accept_restored: bool,
     ) -> Result<Arc<Self>, StartError> {
-        let store = Store::open(&Options {
-            path: config.store.path.clone(),
-            cache_bytes: config.store.cache_bytes,
-            min_free_bytes: config.store.min_free_bytes,
-            accept_restored,
-        })?;
+        let store = open(&config, accept_restored)?;
         Self::start_on(store, config, broker, trust, time).await
+    }
+
+    /// A broker that only shows what is there: it ends nothing, grants nothing, and leaves an older copy of a store as
+    /// undecided as it is.
+    pub async fn start_for_maintenance(
+        config: Config,
+        broker: String,
+        trust: Arc<Trust>,
+        time: Arc<dyn TimeSource>,
+        accept_restored: bool,
+    ) -> Result<Arc<Self>, StartError> {
+        let store = open(&config, accept_restored)?;
+        Self::start_in(store, config, broker, trust, time, true).await
     }
 
     /// The same on a store that is already open.
@@ -61,11 +70,23 @@ impl Engine {
         trust: Arc<Trust>,
         time: Arc<dyn TimeSource>,
     ) -> Result<Arc<Self>, StartError> {
+        Self::start_in(store, config, broker, trust, time, false).await
+    }
+
+    async fn start_in(
+        store: Store,
+        config: Config,
+        broker: String,
+        trust: Arc<Trust>,
+        time: Arc<dyn TimeSource>,
+        maintenance: bool,
+    ) -> Result<Arc<Self>, StartError> {
         let clock = Arc::new(Clock::new(time, store.header().high_water()));
         let rules = quietus_core::Rules::from(&config.limits);
         let now = clock.now();
         let policy = read_policies(&config.policy.dir)?;
         let keys = Arc::new(Keys::open(&config.keys.dir, rules.max_ttl, now)?);
+        let evidence = Evidence::open(&config.keys.dir, &broker)?;
         let issuer = config
             .broker
             .issuer
@@ -90,18 +111,24 @@ impl Engine {
                 quietus_policy::PolicySet::compile(Vec::new()).map_err(PolicyFolderError::from)?,
             ),
             keys,
+            evidence,
             targets,
+            confirmed: tokio::sync::Notify::new(),
             signed: super::introspect::Signed::default(),
             holds: super::liveness::Holds::default(),
             trust,
             started_at: now,
+            maintenance,
             sweeps: std::sync::atomic::AtomicUsize::new(0),
             operating: tokio::sync::Mutex::new(()),
             config,
         });
         engine.record_start().await?;
         engine.adopt_policy(policy, None).await?;
-        engine.get_ready().await?;
+        match maintenance {
+            true => engine.tell_missing_targets()?,
+            false => engine.get_ready().await?,
+        }
         Ok(engine)
     }
 
@@ -143,9 +170,29 @@ impl Engine {
                 .await?;
             self.store.forget_restored()?;
         }
+        self.take_up_leftovers().await?;
+        self.tell_missing_targets()?;
         self.sweep_leftovers().await?;
         self.run_due().await?;
         self.end_untrusted().await
+    }
+
+    /// A target cannot be taken out of the configuration silently while leases are alive at it.
+    fn tell_missing_targets(&self) -> Result<(), Error> {
+        for (target, held) in self.missing_targets()? {
+            let (live, revoking) = (held.live, held.revoking);
+            tracing::error!(
+                %target,
+                live,
+                revoking,
+                "the target is not configured any more, but leases are alive at it and cannot be revoked there: put it back"
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_trusted(&self, task: &Task) -> bool {
+        is_trusted(&self.trust.current(), task)
     }
 
     async fn end_untrusted(self: &Arc<Self>) -> Result<(), Error> {
@@ -155,6 +202,15 @@ impl Engine {
             .await?;
         Ok(())
     }
+}
+
+fn open(config: &Config, accept_restored: bool) -> Result<Store, OpenError> {
+    Store::open(&Options {
+        path: config.store.path.clone(),
+        cache_bytes: config.store.cache_bytes,
+        min_free_bytes: config.store.min_free_bytes,
+        accept_restored,
+    })
 }
 
 fn is_trusted(trust: &quietus_identity::TrustBundles, task: &Task) -> bool {

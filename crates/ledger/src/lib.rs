@@ -7,15 +7,24 @@
 //! A [`Receipt`] says how a task and each of its credentials ended. It is signed as a C2SP [`note`], so that it can be
 //! checked offline by anyone who has the broker's public key.
 //!
+//! The entries are the leaves of a [`merkle`] tree as in RFC 6962. Its head is signed as a [`checkpoint`], and it is
+//! handed out as [`tiles`], so that anyone's tools for transparency logs can read it.
+//!
 //! This crate opens no file or socket, reads no clock and draws no randomness; private keys stay with the caller.
 
 mod canonical;
+pub mod checkpoint;
 mod entry;
+pub mod merkle;
 pub mod note;
 pub mod receipt;
+pub mod tiles;
 
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use entry::{
     Caller, Decision, Draft, Entry, EntryError, Facts, Lease, MAX_ENTRY, Sealed, Task, VERSION,
 };
+pub use merkle::{Frontier, Hash, ProofError};
 pub use note::{Note, NoteError, Signer, Verifier};
 pub use receipt::{Credential, End, How, Receipt, ReceiptError};
+pub use tiles::{Tile, TileError};
