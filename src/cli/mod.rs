@@ -14,6 +14,7 @@ mod lease;
 mod output;
 mod pages;
 mod policy;
+mod receipt;
 mod request;
 mod revoke;
 mod select;
@@ -62,6 +63,7 @@ enum Command {
     Request(request::RequestArgs),
     Lease(lease::LeaseArgs),
     Target(target::TargetArgs),
+    Receipt(receipt::ReceiptArgs),
     Revoke(revoke::RevokeArgs),
     Freeze(freeze::FreezeArgs),
     Thaw(thaw::ThawArgs),
@@ -93,6 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Request(args) => call(request::run(globals, args)),
         Command::Lease(args) => call(lease::run(globals, args)),
         Command::Target(args) => call(target::run(globals, args)),
+        Command::Receipt(args) => call(receipt::run(globals, args)),
         Command::Revoke(args) => call(revoke::run(globals, args)),
         Command::Freeze(args) => call(freeze::run(globals, args)),
         Command::Thaw(args) => call(thaw::run(globals, args)),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::output::{Page, Show};
 use super::style::Tone;
 use super::table::{Cell, Table};
-use super::text::{length, short};
+use super::text::{count, length, short};
 use super::view::{Ending, Lease, Task, TaskDetail, Time};
 
 /// Room for what an agent wrote, in a table.
@@ -92,6 +92,25 @@ impl Show for Stuck<'_> {
                 when(page, since).into(),
                 lease.attempts.to_string().into(),
                 Cell::toned(Tone::Bad, short(error, ERROR_COLUMNS)),
+            ]);
+        }
+        page.table(&table);
+    }
+}
+
+/// Leases that have ended, and what is known about the death of their credentials.
+pub struct Deaths<'a>(pub &'a [Lease]);
+
+impl Show for Deaths<'_> {
+    fn show(&self, page: &mut Page) {
+        let mut table = Table::with_head(["LEASE", "KIND", "SCOPES", "ENDED", "DEATH"]);
+        for lease in self.0 {
+            table.add([
+                lease.id.as_str().into(),
+                lease.kind.as_deref().unwrap_or("-").into(),
+                short(&lease.scopes.join(" "), SCOPES_COLUMNS).into(),
+                end_of_lease(page, lease).into(),
+                death(page, lease),
             ]);
         }
         page.table(&table);
@@ -189,6 +208,17 @@ fn end_of_lease(page: &Page, lease: &Lease) -> String {
         Some(how) => ended(page, how),
         None => when(page, lease.expires_at),
     }
+}
+
+fn death(page: &Page, lease: &Lease) -> Cell {
+    if let Some(how) = &lease.confirmed {
+        let text = format!("{how} {}", when(page, lease.confirmed_at));
+        return Cell::toned(Tone::Good, text);
+    }
+    let attempts = count(lease.attempts.into(), "attempt");
+    let reason = lease.last_error.as_deref().unwrap_or("no answer yet");
+    let reason = short(reason, ERROR_COLUMNS);
+    Cell::toned(Tone::Bad, format!("unconfirmed, {attempts}: {reason}"))
 }
 
 fn ended(page: &Page, ending: &Ending) -> String {

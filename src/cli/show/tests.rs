@@ -145,6 +145,30 @@ t1.1   orders-db  jwt   -       0         -
 }
 
 #[test]
+fn leases_tell_how_their_credentials_died() {
+    let gone = Lease::from(v1::Lease {
+        state: v1::LeaseState::Ended.into(),
+        ending: ended_task("t1").ending,
+        confirmed: "deleted_at_target".to_owned(),
+        confirmed_at: at(-50),
+        ..lease("t1.0")
+    });
+    let stuck = Lease::from(v1::Lease {
+        state: v1::LeaseState::Revoking.into(),
+        ending: ended_task("t1").ending,
+        attempts: 1,
+        last_error: "connection refused\n".to_owned(),
+        ..lease("t1.1")
+    });
+    let expected = "\
+LEASE  KIND  SCOPES                        ENDED           DEATH
+t1.0   jwt   orders-db:read:public.orders  revoked 1m ago  deleted_at_target 50s ago
+t1.1   jwt   orders-db:read:public.orders  revoked 1m ago  unconfirmed, 1 attempt: connection refused\\n
+";
+    assert_eq!(shown(&Deaths(&[gone, stuck])), expected);
+}
+
+#[test]
 fn the_task_document_is_stable() {
     let expected = json!({
         "id": "t2",
