@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::{Clock, TimeSource};
 use crate::config::Config;
-use crate::engine::{Engine, StartError};
+use crate::engine::{Engine, Mode, StartError};
 use crate::server::{Extras, Front, ServeError};
 use crate::tls::{CredentialError, ServerSvid, ServerTls, SvidChange, SvidFiles, TlsError};
 use crate::trust::{Change, Now, Trust, TrustError};
@@ -103,13 +103,11 @@ impl Broker {
         let listen = |error| BrokerError::Listen { address, error };
         let socket = TcpListener::bind(address).await.map_err(listen)?;
         let id = own.id().to_string();
-        let (trusted, restored) = (Arc::clone(&trust), options.accept_restored);
-        let engine = match options.no_revoke {
-            true => {
-                Engine::start_for_maintenance(config, id.clone(), trusted, time, restored).await?
-            }
-            false => Engine::start(config, id.clone(), trusted, time, restored).await?,
+        let mode = Mode {
+            accept_restored: options.accept_restored,
+            maintenance: options.no_revoke,
         };
+        let engine = Engine::start(config, id.clone(), Arc::clone(&trust), time, mode).await?;
         let clock = Arc::clone(&engine);
         let now: Now = Arc::new(move || clock.now().seconds());
         let tls = ServerTls::new(Arc::clone(&svid), Arc::clone(&trust), Arc::clone(&now))?;

@@ -54,7 +54,7 @@ pub use operate::{PolicyFolderError, Status, read_policies};
 pub use pending::Pending;
 pub use receipt::Signed;
 pub use revoke::{Revoked, Target};
-pub use start::StartError;
+pub use start::{Mode, StartError};
 pub use targets::{Checked, Swept, TargetState};
 
 /// How often a plan is made anew before the caller is asked to try later.

@@ -11,7 +11,7 @@ use super::{Engine, Error};
 use crate::clock::{Clock, TimeSource};
 use crate::config::Config;
 use crate::evidence::Evidence;
-use crate::issuers::{BuildError, Shared};
+use crate::issuers::{BuildError, Builder, Shared, build};
 use crate::keys::{Keys, KeysError};
 use crate::store::{OpenError, Options, Store};
 use crate::trust::Trust;
@@ -36,6 +36,15 @@ pub enum StartError {
     Ready(#[from] Error),
 }
 
+/// What kind of start it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Use a store that is older than the last one used here, and first end every task in it.
+    pub accept_restored: bool,
+    /// Only show what is there: end nothing, grant nothing, and leave an older copy of a store as undecided as it is.
+    pub maintenance: bool,
+}
+
 impl Engine {
     /// A broker that is ready to serve, under this SPIFFE ID.
     pub async fn start(
@@ -43,23 +52,15 @@ impl Engine {
         broker: String,
         trust: Arc<Trust>,
         time: Arc<dyn TimeSource>,
-        accept_restored: bool,
+        mode: Mode,
     ) -> Result<Arc<Self>, StartError> {
-        let store = open(&config, accept_restored)?;
-        Self::start_on(store, config, broker, trust, time).await
-    }
-
-    /// A broker that only shows what is there: it ends nothing, grants nothing, and leaves an older copy of a store as
-    /// undecided as it is.
-    pub async fn start_for_maintenance(
-        config: Config,
-        broker: String,
-        trust: Arc<Trust>,
-        time: Arc<dyn TimeSource>,
-        accept_restored: bool,
-    ) -> Result<Arc<Self>, StartError> {
-        let store = open(&config, accept_restored)?;
-        Self::start_in(store, config, broker, trust, time, true).await
+        let store = Store::open(&Options {
+            path: config.store.path.clone(),
+            cache_bytes: config.store.cache_bytes,
+            min_free_bytes: config.store.min_free_bytes,
+            accept_restored: mode.accept_restored,
+        })?;
+        Self::start_in(store, config, broker, trust, time, mode, &build).await
     }
 
     /// The same on a store that is already open.
@@ -70,7 +71,20 @@ impl Engine {
         trust: Arc<Trust>,
         time: Arc<dyn TimeSource>,
     ) -> Result<Arc<Self>, StartError> {
-        Self::start_in(store, config, broker, trust, time, false).await
+        Self::start_with(store, config, broker, trust, time, &build).await
+    }
+
+    /// The same with other issuers: for tests that bring their own.
+    pub async fn start_with(
+        store: Store,
+        config: Config,
+        broker: String,
+        trust: Arc<Trust>,
+        time: Arc<dyn TimeSource>,
+        builder: &Builder,
+    ) -> Result<Arc<Self>, StartError> {
+        let mode = Mode::default();
+        Self::start_in(store, config, broker, trust, time, mode, builder).await
     }
 
     async fn start_in(
@@ -79,7 +93,8 @@ impl Engine {
         broker: String,
         trust: Arc<Trust>,
         time: Arc<dyn TimeSource>,
-        maintenance: bool,
+        mode: Mode,
+        builder: &Builder,
     ) -> Result<Arc<Self>, StartError> {
         let clock = Arc::new(Clock::new(time, store.header().high_water()));
         let rules = quietus_core::Rules::from(&config.limits);
@@ -101,7 +116,7 @@ impl Engine {
                 Arc::new(move || clock.now())
             },
         };
-        let targets = Targets::build(&config, &shared)?;
+        let targets = Targets::build(&config, &shared, builder)?;
         let engine = Arc::new(Self {
             rules,
             broker,
@@ -118,14 +133,14 @@ impl Engine {
             holds: super::liveness::Holds::default(),
             trust,
             started_at: now,
-            maintenance,
+            maintenance: mode.maintenance,
             sweeps: std::sync::atomic::AtomicUsize::new(0),
             operating: tokio::sync::Mutex::new(()),
             config,
         });
         engine.record_start().await?;
         engine.adopt_policy(policy, None).await?;
-        match maintenance {
+        match mode.maintenance {
             true => engine.tell_missing_targets()?,
             false => engine.get_ready().await?,
         }
@@ -202,15 +217,6 @@ impl Engine {
             .await?;
         Ok(())
     }
-}
-
-fn open(config: &Config, accept_restored: bool) -> Result<Store, OpenError> {
-    Store::open(&Options {
-        path: config.store.path.clone(),
-        cache_bytes: config.store.cache_bytes,
-        min_free_bytes: config.store.min_free_bytes,
-        accept_restored,
-    })
 }
 
 fn is_trusted(trust: &quietus_identity::TrustBundles, task: &Task) -> bool {

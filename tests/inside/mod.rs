@@ -11,7 +11,7 @@ use std::time::Duration;
 use quietus::clock::TimeSource;
 use quietus::config::Config;
 use quietus::dev::DevCa;
-use quietus::engine::{Engine, Error, Issued, Once, OpenRequest, RequestOrder, StartError};
+use quietus::engine::{Engine, Error, Issued, Mode, Once, OpenRequest, RequestOrder, StartError};
 use quietus::issuers::Credential;
 use quietus::store::Store;
 use quietus::tls::{Credentials, SvidFiles};
@@ -84,7 +84,10 @@ impl Inside {
             self.id(),
             Arc::clone(&self.trust),
             self.time(),
-            accept_restored,
+            Mode {
+                accept_restored,
+                ..Mode::default()
+            },
         )
         .await
     }

@@ -144,7 +144,7 @@ impl Keeper {
                 if !self.running.is_empty() {
                     return None;
                 }
-                if !self.site.breaker.pass() {
+                if !self.site.breaker.passes() {
                     return Some(until);
                 }
             }
