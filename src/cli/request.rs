@@ -26,7 +26,7 @@ Examples:
   TOKEN=$(quietus request --task \"$TASK\" --scope orders-db:read:public.orders --ttl 5m)
   psql \"$(quietus request --task \"$TASK\" --scope orders-db:read:public.orders -q)\"
   quietus request --task \"$TASK\" --scope web:read:api --csr agent.csr --out ./tls
-  quietus request --task \"$TASK\" --scope build-host:execute:deploy --ssh-public-key ~/.ssh/id_ed25519.pub
+  quietus request --task \"$TASK\" --scope web-1:execute:deploy --ssh-public-key id.pub --out ./ssh
   quietus request --task \"$TASK\" --scope s3:read:a --scope s3:write:b -o json
 
 The credential goes to standard output, and what is to be known about it to standard error. Standard output gets: for \

@@ -7,6 +7,7 @@
 )]
 
 mod broker;
+mod closing;
 mod receipts;
 
 use std::fs;

@@ -20,7 +20,7 @@ const MAX_KEYS: usize = 64 * 1024;
 #[command(after_help = "\
 Examples:
   quietus receipt verify task.receipt --key @evidence.vkey
-  quietus receipt verify task.receipt --key spiffe://dev.example/broker+a3d6c5aa+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs
+  quietus receipt verify task.receipt --key \"$(cat evidence.vkey)\" -o json
 
 The broker leaves its verifier key in evidence.vkey in its key directory: get it on a way that you trust, not with the \
 receipt.
