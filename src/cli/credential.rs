@@ -117,15 +117,16 @@ impl Credential {
         match self {
             Self::Jwt { .. } => Vec::new(),
             Self::Postgres(role) => role.words(),
-            Self::X509 { key_pem, .. } => {
-                let key = if key_pem.is_some() {
-                    ", with its key"
-                } else {
-                    ""
-                };
-                vec![format!(
-                    "a certificate{key}, and the authority of its peers"
-                )]
+            Self::X509 {
+                key_pem, ca_pem, ..
+            } => {
+                let parts = [
+                    Some("a certificate"),
+                    key_pem.as_ref().map(|_| "its key"),
+                    ca_pem.as_ref().map(|_| "the authority of its peers"),
+                ];
+                let parts: Vec<_> = parts.into_iter().flatten().collect();
+                vec![parts.join(", ")]
             }
             Self::Ssh {
                 principals,

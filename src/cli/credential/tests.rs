@@ -208,7 +208,7 @@ fn words_and_debug_show_no_secret() {
         (postgres("db", ""), "role quietus_1 of orders at db:5432"),
         (
             x509("secret"),
-            "a certificate, with its key, and the authority of its peers",
+            "a certificate, its key, the authority of its peers",
         ),
         (ssh("secret"), "logs in as deploy, ci at build.example:22"),
         (redis(false, ""), "user quietus_1 at ::1:6379"),

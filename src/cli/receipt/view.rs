@@ -123,7 +123,11 @@ impl Show for Signed {
     fn show(&self, page: &mut Page) {
         let it = &self.receipt;
         let parents = it.parents.join(", ");
-        let ended = format!("{} ({}), {}", it.ended, it.cause, page.moment(it.ended_at));
+        let cause = match it.cause == it.ended {
+            true => String::new(),
+            false => format!(" ({})", it.cause),
+        };
+        let ended = format!("{}{cause}, {}", it.ended, page.moment(it.ended_at));
         page.facts([
             ("task", Some(it.task.as_str().into())),
             ("agent", Some(it.agent.as_str().into())),
@@ -167,7 +171,10 @@ impl Credential {
         match (self.confirmed, &self.unconfirmed) {
             (Some(how), _) => Cell::toned(Tone::Good, format!("{how} {}", at.unwrap_or_default())),
             (None, reason) => {
-                let attempts = count(self.attempts.into(), "attempt");
+                let attempts = match self.can_revoke {
+                    true => count(self.attempts.into(), "attempt"),
+                    false => "cannot be revoked".to_owned(),
+                };
                 let reason = short(reason.as_deref().unwrap_or("-"), REASON_COLUMNS);
                 Cell::toned(Tone::Bad, format!("unconfirmed, {attempts}: {reason}"))
             }

@@ -83,7 +83,7 @@ task:         t1
 agent:        spiffe://dev.example/agent
 environment:  dev
 opened:       2023-11-14T22:11:20.000Z (2m ago)
-ended:        completed (completed), 2023-11-14T22:12:20.000Z (1m ago)
+ended:        completed, 2023-11-14T22:12:20.000Z (1m ago)
 receipt:      version 2, 2023-11-14T22:13:10.000Z (10s ago)
 signed by:    spiffe://dev.example/broker, verified
 
@@ -95,6 +95,22 @@ t1.1   postgres  orders-db:read:public.orders  completed 1m ago  unconfirmed, 3 
 not complete: 1 of 2 credentials not confirmed dead
 ";
     assert_eq!(shown(&signed), expected);
+}
+
+#[test]
+fn what_cannot_be_revoked_is_said() {
+    let credential = receipt::Credential {
+        can_revoke: false,
+        ..stuck(0)
+    };
+    let mut signed = signed(vec![credential], Signature::Verified);
+    signed.receipt.cause = "heartbeat_missed".to_owned();
+    let text = shown(&signed);
+    assert!(
+        text.contains("unconfirmed, cannot be revoked: connection refused\\n\n"),
+        "{text}"
+    );
+    assert!(text.contains("completed (heartbeat_missed), 2"), "{text}");
 }
 
 #[test]
