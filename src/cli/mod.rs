@@ -3,15 +3,18 @@
 mod bench;
 mod completions;
 mod confirm;
+mod credential;
 mod demo;
 mod exit;
 mod freeze;
 pub mod init;
+mod key;
 mod keys;
 mod lease;
 mod output;
 mod pages;
 mod policy;
+mod receipt;
 mod request;
 mod revoke;
 mod select;
@@ -21,6 +24,7 @@ mod show;
 mod status;
 mod style;
 mod table;
+mod target;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -58,6 +62,8 @@ enum Command {
     Task(task::TaskArgs),
     Request(request::RequestArgs),
     Lease(lease::LeaseArgs),
+    Target(target::TargetArgs),
+    Receipt(receipt::ReceiptArgs),
     Revoke(revoke::RevokeArgs),
     Freeze(freeze::FreezeArgs),
     Thaw(thaw::ThawArgs),
@@ -88,6 +94,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Task(args) => call(task::run(globals, args)),
         Command::Request(args) => call(request::run(globals, args)),
         Command::Lease(args) => call(lease::run(globals, args)),
+        Command::Target(args) => call(target::run(globals, args)),
+        Command::Receipt(args) => call(receipt::run(globals, args)),
         Command::Revoke(args) => call(revoke::run(globals, args)),
         Command::Freeze(args) => call(freeze::run(globals, args)),
         Command::Thaw(args) => call(thaw::run(globals, args)),

@@ -91,6 +91,14 @@ impl Session {
         VerificationClient::new(self.channel.clone())
     }
 
+    /// With calls that the broker itself takes so much longer to answer.
+    pub fn patient(self, more: Duration) -> Self {
+        Self {
+            timeout: self.timeout.saturating_add(more),
+            ..self
+        }
+    }
+
     /// Waits for an answer, but not for ever.
     pub async fn answer<T>(
         &self,
