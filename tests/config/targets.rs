@@ -6,7 +6,10 @@ use crate::{GOOD, load};
 
 /// The table that each kind needs, with the least that it has to say.
 const TABLES: [(&str, &str); 6] = [
-    ("postgres", ""),
+    (
+        "postgres",
+        "host = \"localhost\"\ndatabase = \"orders\"\nuser = \"quietus\"\ntls = \"disable\"",
+    ),
     ("x509", ""),
     ("ssh", ""),
     ("redis", ""),
