@@ -20,7 +20,7 @@ use super::raw::{Number, Span, Text};
 
 pub use external::ExternalSettings;
 pub use postgres::PostgresSettings;
-pub use redis::RedisSettings;
+pub use redis::{RedisPersist, RedisServer, RedisSettings};
 pub use ssh::SshSettings;
 pub use static_secret::StaticSettings;
 pub use x509::X509Settings;
