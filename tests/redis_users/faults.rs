@@ -1,0 +1,1 @@
+//! Replies that are lost, commands that come late, servers that hang.
