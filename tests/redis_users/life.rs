@@ -28,10 +28,8 @@ async fn a_user_is_made_found_and_gone_with_its_connections() {
     let confirmed = issuer.revoke(&doomed).await.unwrap();
     assert_eq!(confirmed, Confirmation::DeletedAtTarget);
     assert_eq!(says(&mut inside, "GET orders:1").await, "broken");
-    assert_eq!(
-        log_in(&credential).await.err().unwrap().code(),
-        Some("WRONGPASS")
-    );
+    let refused = log_in(&credential).await.err().unwrap();
+    assert_eq!(refused.kind(), redis::ErrorKind::AuthenticationFailed);
     assert!(!server.users().await.contains(&user));
     assert!(!server.clients().await.contains(&user));
     assert_eq!(issuer.list().await.unwrap().unwrap(), []);
@@ -230,7 +228,7 @@ async fn without_the_right_to_do_it_the_target_is_away_and_no_password_is_told()
     let fresh = server.issuer();
     let failure = fresh.check().await.unwrap_err();
     assert!(
-        matches!(&failure, Failure::Away(why) if why.contains("WRONGPASS")),
+        matches!(&failure, Failure::Away(why) if why.contains("password")),
         "{failure}"
     );
     assert!(!failure.to_string().contains(OURS) && !failure.to_string().contains(ADMIN));

@@ -5,6 +5,7 @@
 mod faults;
 mod life;
 mod orders;
+mod proxy;
 mod rights;
 mod server;
 mod settings;

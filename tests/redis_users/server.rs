@@ -206,6 +206,7 @@ pub fn text(value: Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8(bytes).unwrap(),
         Value::VerbatimString { text, .. } | Value::SimpleString(text) => text,
+        Value::Okay => "OK".to_owned(),
         other => panic!("{other:?}"),
     }
 }

@@ -5,20 +5,14 @@ use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use crate::issuers::Failure;
 
 /// Codes that are true of the server or of our user there, and not of one credential.
-const OF_THE_SERVER: [&str; 9] = [
-    "LOADING",
-    "MASTERDOWN",
-    "NOAUTH",
-    "WRONGPASS",
-    "NOPERM",
-    "BUSY",
-    "MISCONF",
-    "OOM",
-    "DENIED",
-];
+const OF_THE_SERVER: [&str; 5] = ["NOAUTH", "BUSY", "MISCONF", "OOM", "DENIED"];
 
 /// An error of the connection, of the server as a whole or of our own user: it is away. Any other: it said no.
+/// No error text of the library is passed on that could tell what was sent.
 pub(super) fn away_if_so(error: &RedisError) -> Failure {
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return Failure::away("the server refuses the broker's user or its password");
+    }
     let words = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (Some(code), None) => code.to_owned(),
