@@ -14,6 +14,8 @@ mod pages;
 mod policy;
 mod request;
 mod revoke;
+#[cfg(feature = "static-secrets")]
+mod secret;
 mod select;
 pub mod serve;
 mod session;
@@ -63,6 +65,8 @@ enum Command {
     Thaw(thaw::ThawArgs),
     Policy(policy::PolicyArgs),
     Keys(keys::KeysArgs),
+    #[cfg(feature = "static-secrets")]
+    Secret(secret::SecretArgs),
     Status(status::StatusArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -93,6 +97,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Thaw(args) => call(thaw::run(globals, args)),
         Command::Policy(args) => call(policy::run(globals, args)),
         Command::Keys(args) => call(keys::run(globals, args)),
+        #[cfg(feature = "static-secrets")]
+        Command::Secret(args) => secret::run(args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => call(status::run(globals, args)),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),

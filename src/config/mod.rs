@@ -29,7 +29,7 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
 pub use target::{
     ExternalSettings, PostgresSettings, RedisPersist, RedisServer, RedisSettings, Settings,
-    SshSettings, StaticSettings, Target, TargetKind, X509Settings,
+    SshSettings, StaticKey, StaticSettings, Target, TargetKind, X509Settings,
 };
 
 use pattern::PatternIndex;
