@@ -54,6 +54,8 @@ pub(super) async fn run(
     let limit = humantime::format_duration(timeout);
     let ended = ended
         .map_err(|_| Failure::away(format_args!("rotate_command had not ended after {limit}")))?;
+    // Its number may be another's from now on.
+    running.group = None;
     match ended {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failure::said(format_args!(

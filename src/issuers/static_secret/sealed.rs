@@ -29,7 +29,7 @@ const KEY_LEN: usize = 32;
 const MAX_KEY_FILE: usize = 256;
 
 /// What seals and opens.
-pub struct SealingKey(LessSafeKey);
+pub struct SealingKey(Zeroizing<[u8; KEY_LEN]>);
 
 /// A secret that was opened, or is to be sealed.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,14 +108,23 @@ impl SealingKey {
     }
 
     fn from_text(text: &[u8]) -> Result<Self, SealError> {
+        // The decoder wants room for what padding may turn out to be.
         let mut bytes = Zeroizing::new([0; KEY_LEN + 4]);
-        let read = STANDARD.decode_slice(text.trim_ascii_end(), bytes.as_mut());
-        match read {
-            Ok(KEY_LEN) => UnboundKey::new(&CHACHA20_POLY1305, &bytes[..KEY_LEN])
-                .map(|key| Self(LessSafeKey::new(key)))
-                .map_err(|_| SealError::Key),
+        match STANDARD.decode_slice(text.trim_ascii_end(), bytes.as_mut()) {
+            Ok(KEY_LEN) => {
+                let mut key = Zeroizing::new([0; KEY_LEN]);
+                key.copy_from_slice(&bytes[..KEY_LEN]);
+                Ok(Self(key))
+            }
             _ => Err(SealError::Key),
         }
+    }
+
+    /// Made anew for each use, so that none stays in memory.
+    fn cipher(&self) -> Result<LessSafeKey, SealError> {
+        UnboundKey::new(&CHACHA20_POLY1305, self.0.as_ref())
+            .map(LessSafeKey::new)
+            .map_err(|_| SealError::Key)
     }
 
     /// Seals a secret for one target.
@@ -132,7 +141,7 @@ impl SealingKey {
         random(&mut nonce)?;
         let aad = Aad::from(bound_to(target, version));
         let tag = self
-            .0
+            .cipher()?
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, &mut body)
             .map_err(|_| SealError::TooLarge)?;
         let length = [u8::try_from(version.len()).map_err(|_| SealError::Name)?];
@@ -153,8 +162,8 @@ impl SealingKey {
         let (nonce, body) = rest.split_first_chunk().ok_or(SealError::Malformed)?;
         let aad = Aad::from(bound_to(target, version));
         let mut body = Zeroizing::new(body.to_vec());
-        let plain = self
-            .0
+        let cipher = self.cipher()?;
+        let plain = cipher
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
                 aad,
