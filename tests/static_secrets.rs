@@ -98,9 +98,8 @@ impl Vault {
 
     /// Words for a script that seal this.
     fn sealing(&self, value: &str) -> String {
-        format!(
-            "echo '{{\"api_key\": \"{value}\"}}' | {QUIETUS} secret seal --key-file key --target stripe --out sealed"
-        )
+        let seal = "secret seal --key-file key --target stripe --out sealed";
+        format!("printf '{{\"api_key\": \"%s\"}}' \"{value}\" | {QUIETUS} {seal}")
     }
 
     fn refusal(&self) -> String {
@@ -178,13 +177,7 @@ async fn without_a_program_it_cannot_be_revoked_until_somebody_seals_another() {
 #[tokio::test]
 async fn a_program_rotates_it_once_for_all_leases_of_a_version() {
     let vault = Vault::new();
-    let seal = vault
-        .sealing("$QUIETUS_LEASE-at-$QUIETUS_TARGET")
-        .replace('\'', "\"");
-    let seal = seal
-        .replace("\"{\"", "\"{\\\"")
-        .replace("\": \"", "\\\": \\\"")
-        .replace("\"}\"", "\\\"}\"");
+    let seal = vault.sealing("$QUIETUS_LEASE-at-$QUIETUS_TARGET");
     let issuer = vault.rotated_by(&format!("echo run >> runs; {seal}"));
     let abilities = issuer.abilities();
     assert!(abilities.can_revoke);
@@ -242,45 +235,40 @@ async fn a_program_that_does_not_do_it_confirms_nothing() {
 #[tokio::test]
 async fn a_program_that_hangs_is_killed_with_all_it_started() {
     let vault = Vault::new();
-    let fifo = vault.path("alive");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
-    // Whoever holds the pipe open for writing is alive; the shell and its child both do.
-    let script = "cd VAULT; exec 3<>alive; echo x >&3; (while :; do sleep 60; done) & wait";
-    let script = script.replace("VAULT", vault.0.path().to_str().unwrap());
-    let more =
-        format!("key_file = \"key\"\nrotate_command = [\"/bin/sh\", \"-c\", '''{script}''']");
-    let table = vault.table(&more).replace("60s", "500ms");
-    let issuer = build(&vault.0, &table).unwrap();
+    let kept_open = vault.path("open");
+    fs::write(&kept_open, "").unwrap();
+    // The shell and what it starts both have the file open.
+    let issuer = vault.rotated_by("exec 3<open; (while :; do sleep 60; done) & wait");
     let (_, doomed) = hand_out(&*issuer, &order(1, &[KEY])).await;
+    tokio::select! {
+        ended = issuer.revoke(&doomed) => panic!("{ended:?}"),
+        () = until(|| processes_with(&kept_open) > 1) => {}
+    }
+    until(|| processes_with(&kept_open) == 0).await;
+
+    let more = "key_file = \"key\"\nrotate_command = [\"/bin/sh\", \"-c\", \"sleep 600\"]";
+    let table = vault.table(more).replace("60s", "500ms");
+    let issuer = build(&vault.0, &table).unwrap();
     let failure = issuer.revoke(&doomed).await.unwrap_err();
     assert!(
         matches!(&failure, Failure::Away(why) if why.contains("had not ended")),
         "{failure}"
     );
-    // The end of the pipe comes only when nobody has it open any more.
-    let read = tokio::task::spawn_blocking(move || {
-        let held = fs::OpenOptions::new().read(true).write(true).open(&fifo);
-        drop(held);
-        processes_in(&fifo)
-    });
-    for _ in 0..600 {
-        if processes_in(&vault.path("alive")) == 0 {
-            break;
+}
+
+/// Looks again until it is so. Bounded.
+async fn until(is_so: impl Fn() -> bool) {
+    for _ in 0..2400 {
+        if is_so() {
+            return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
-    let _ = read.await;
-    assert_eq!(processes_in(&vault.path("alive")), 0);
+    panic!("it never came about");
 }
 
 /// How many processes have this file open.
-fn processes_in(path: &std::path::Path) -> usize {
+fn processes_with(path: &std::path::Path) -> usize {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let has_it = |entry: &fs::DirEntry| {
         let open = fs::read_dir(entry.path().join("fd")).into_iter().flatten();

@@ -28,8 +28,9 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
 pub use target::{
-    ExternalSettings, PostgresSettings, RedisPersist, RedisServer, RedisSettings, Settings,
-    SshSettings, StaticKey, StaticSettings, Target, TargetKind, X509Settings,
+    ExternalSettings, OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls,
+    RedisPersist, RedisServer, RedisSettings, Settings, SshSettings, SslMode, StaticKey,
+    StaticSettings, Target, TargetKind, X509Settings,
 };
 
 use pattern::PatternIndex;

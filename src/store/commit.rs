@@ -55,6 +55,12 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// Whether it changes a task, a lease, a guard, or what was answered.
+    pub fn is_change(&self) -> bool {
+        let state = self.change.is_some() || self.purge.is_some() || self.guards.is_some();
+        state || self.request.is_some()
+    }
+
     /// Whether there is nothing to make.
     pub fn is_empty(&self) -> bool {
         let changes = self.change.is_some() || self.purge.is_some() || self.guards.is_some();

@@ -51,7 +51,7 @@ pub struct Receipt {
     pub task: String,
     /// [`VERSION`].
     pub v: u32,
-    /// Counts the receipts of this task from 1.
+    /// Grows with every change that a later receipt of the same task tells of; 1 or more.
     pub version: u32,
 }
 

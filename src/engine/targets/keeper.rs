@@ -48,6 +48,9 @@ impl Engine {
 
     /// Keeps every target until the broker stops.
     pub async fn keep_targets(self: Arc<Self>) {
+        if self.maintenance {
+            return;
+        }
         let mut keepers = JoinSet::new();
         for site in self.targets.sites() {
             if let Some(inbox) = site.inbox.take() {
@@ -141,7 +144,7 @@ impl Keeper {
                 if !self.running.is_empty() {
                     return None;
                 }
-                if !self.site.breaker.pass() {
+                if !self.site.breaker.passes() {
                     return Some(until);
                 }
             }

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::Error;
 use crate::config::{Config, Target};
-use crate::issuers::{self, BuildError, Failure, Issuer, Shared};
+use crate::issuers::{BuildError, Builder, Failure, Issuer, Shared};
 use crate::store::Commit;
 
 pub use look::{Checked, Swept, TargetState};
@@ -64,9 +64,13 @@ pub(super) struct Making<'a> {
 
 impl Targets {
     /// Builds the issuer of each; opens no connection.
-    pub(super) fn build(config: &Config, shared: &Shared) -> Result<Self, BuildError> {
+    pub(super) fn build(
+        config: &Config,
+        shared: &Shared,
+        build: &Builder,
+    ) -> Result<Self, BuildError> {
         let site = |target: &Target| {
-            let issuer = issuers::build(target, shared)?;
+            let issuer = build(target, shared)?;
             let site = Site::new(target.clone(), issuer, Arc::clone(&shared.now));
             Ok((target.name.clone(), Arc::new(site)))
         };
@@ -130,7 +134,7 @@ impl Site {
 
     /// Whether the target is worth asking for another credential.
     pub(super) fn admit(&self) -> Result<(), Error> {
-        match self.issuer.abilities().enforced == Enforced::AtBroker || self.breaker.pass() {
+        match self.issuer.abilities().enforced == Enforced::AtBroker || self.breaker.passes() {
             true => Ok(()),
             false => Err(Error::Away(self.target.name.clone())),
         }
@@ -154,7 +158,7 @@ impl Site {
         match &answer {
             Ok(_) => self.breaker.answered(now, None),
             Err(Failure::Said(no)) => self.breaker.answered(now, Some(no)),
-            Err(Failure::Away(why)) => self.breaker.away(now, why),
+            Err(Failure::Away(why)) => self.breaker.is_away_now(now, why),
         }
         answer
     }
