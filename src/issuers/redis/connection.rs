@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,17 +19,23 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
 
+use super::at;
 use super::reply::{away_if_so, text};
 use crate::config::RedisServer;
+use crate::files;
 use crate::issuers::{Failure, Secret};
+
+const MAX_PASSWORD_FILE: usize = 1024;
 
 /// How to reach the server, and the connection that there is.
 pub(super) struct Connections {
     pub(super) server: RedisServer,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) user: String,
-    pub(super) password: Secret,
+    /// Read anew for every connection, so that it can be changed while the broker runs.
+    pub(super) password_file: PathBuf,
     /// What our connections are called at the server; no other broker's are.
     pub(super) name: String,
     pub(super) timeout: Duration,
@@ -113,9 +120,10 @@ impl Connections {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Result<(MultiplexedConnection, JoinHandle<()>), Failure> {
+        let password = password(&self.password_file).map_err(Failure::away)?;
         let info = RedisConnectionInfo::default()
             .set_username(&self.user)
-            .set_password(self.password.expose())
+            .set_password(password.expose())
             .set_protocol(ProtocolVersion::RESP2)
             .set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.timeout));
@@ -157,6 +165,22 @@ impl Connections {
             ask(redis::cmd("CLIENT").arg(&kill).arg(id)).await?;
         }
         u64::try_from(own).map_err(Failure::away)
+    }
+}
+
+/// Without the line's end.
+pub(super) fn password(path: &Path) -> Result<Secret, String> {
+    let bytes =
+        Zeroizing::new(files::read_private(path, MAX_PASSWORD_FILE).map_err(|it| at(path, it))?);
+    let text = str::from_utf8(&bytes).map_err(|_| at(path, "is not UTF-8"))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    match text.is_empty() {
+        true => Err(at(
+            path,
+            "is empty: write the password of the broker's user into it",
+        )),
+        false => Ok(Secret::new(text)),
     }
 }
 

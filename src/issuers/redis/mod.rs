@@ -27,10 +27,8 @@ use super::{
     Secret, Shared, Unfit,
 };
 use crate::config::{RedisPersist, RedisSettings, Target};
-use crate::files;
 use connection::Connections;
 
-const MAX_PASSWORD_FILE: usize = 1024;
 /// What selectors came with.
 const OLDEST: u64 = 7;
 
@@ -50,13 +48,13 @@ impl RedisIssuer {
     /// # Errors
     /// What to do about a file that cannot be used.
     pub fn new(target: &Target, settings: &RedisSettings, shared: &Shared) -> Result<Self, String> {
-        let password = password(&settings.password_file)?;
+        connection::password(&settings.password_file)?;
         let (tls, ca_pem) = tls::load(&settings.server)?;
         let connections = Connections {
             server: settings.server.clone(),
             tls,
             user: settings.user.clone(),
-            password,
+            password_file: settings.password_file.clone(),
             name: connection_name(target, shared),
             timeout: target.timeout,
             current: Default::default(),
@@ -272,22 +270,6 @@ fn sha256(bytes: &[u8]) -> Digest {
 fn connection_name(target: &Target, shared: &Shared) -> String {
     let whose = sha256(format!("{} {}", shared.broker, target.name).as_bytes());
     format!("quietus:{}:{whose}", target.name)
-}
-
-/// Without the line's end.
-fn password(path: &Path) -> Result<Secret, String> {
-    let bytes =
-        Zeroizing::new(files::read_private(path, MAX_PASSWORD_FILE).map_err(|it| at(path, it))?);
-    let text = str::from_utf8(&bytes).map_err(|_| at(path, "is not UTF-8"))?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    match text.is_empty() {
-        true => Err(at(
-            path,
-            "is empty: write the password of the broker's user into it",
-        )),
-        false => Ok(Secret::new(text)),
-    }
 }
 
 fn at(path: &Path, problem: impl std::fmt::Display) -> String {
