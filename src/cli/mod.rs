@@ -17,6 +17,8 @@ mod policy;
 mod receipt;
 mod request;
 mod revoke;
+#[cfg(feature = "static-secrets")]
+mod secret;
 mod select;
 pub mod serve;
 mod session;
@@ -69,6 +71,8 @@ enum Command {
     Thaw(thaw::ThawArgs),
     Policy(policy::PolicyArgs),
     Keys(keys::KeysArgs),
+    #[cfg(feature = "static-secrets")]
+    Secret(secret::SecretArgs),
     Status(status::StatusArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -101,6 +105,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Thaw(args) => call(thaw::run(globals, args)),
         Command::Policy(args) => call(policy::run(globals, args)),
         Command::Keys(args) => call(keys::run(globals, args)),
+        #[cfg(feature = "static-secrets")]
+        Command::Secret(args) => secret::run(args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => call(status::run(globals, args)),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),

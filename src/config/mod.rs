@@ -29,8 +29,8 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
 pub use target::{
     ExternalSettings, OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls,
-    RedisSettings, Settings, SshSettings, SslMode, StaticSettings, Target, TargetKind,
-    X509Settings,
+    RedisPersist, RedisServer, RedisSettings, Settings, SshSettings, SslMode, StaticKey,
+    StaticSettings, Target, TargetKind, X509Settings,
 };
 
 use pattern::PatternIndex;

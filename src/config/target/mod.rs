@@ -22,9 +22,9 @@ pub use external::ExternalSettings;
 pub use postgres::{
     OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls, SslMode,
 };
-pub use redis::RedisSettings;
+pub use redis::{RedisPersist, RedisServer, RedisSettings};
 pub use ssh::SshSettings;
-pub use static_secret::StaticSettings;
+pub use static_secret::{StaticKey, StaticSettings};
 pub use x509::X509Settings;
 
 /// How many calls to one target are made at once, if nothing else is said.
