@@ -24,5 +24,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .btree_map(".")
         .compile_fds(descriptors)?;
+    // The broker is its client; it is not served, so reflection does not show it.
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .compile_fds(protox::compile(
+            ["quietus/issuer/v1/issuer.proto"],
+            ["proto"],
+        )?)?;
     Ok(())
 }

@@ -28,10 +28,11 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
 pub use target::{
-    ExternalSettings, PostgresSettings, RedisSettings, Settings, SshSettings, StaticSettings,
-    Target, TargetKind, X509Settings,
+    ExternalEndpoint, ExternalSettings, PostgresSettings, RedisSettings, Settings, SshSettings,
+    StaticSettings, Target, TargetKind, X509Settings, checked_kind, checked_url, checked_word,
 };
 
+use client::checked_address;
 use pattern::PatternIndex;
 use source::Source;
 

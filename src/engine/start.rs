@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::issuers::{BuildError, Shared};
 use crate::keys::{Keys, KeysError};
 use crate::store::{OpenError, Options, Store};
+use crate::tls::SvidFiles;
 use crate::trust::Trust;
 
 /// Why the broker could not start.
@@ -75,6 +76,10 @@ impl Engine {
             keys: Arc::clone(&keys),
             issuer,
             broker: broker.clone(),
+            svid: SvidFiles {
+                chain: config.broker.svid.clone(),
+                key: config.broker.key.clone(),
+            },
             now: {
                 let clock = Arc::clone(&clock);
                 Arc::new(move || clock.now())
