@@ -6,6 +6,7 @@ use quietus_core::{Confirmation, Digest, IssueOrder, LeaseId, Timestamp};
 
 use super::ask::{PAGE, PROTOCOL};
 use crate::api::issuer as wire;
+use crate::api::wire::Timestamp as WireTimestamp;
 use crate::config::{ExternalSettings, checked_kind, checked_word};
 use crate::issuers::{Credential, Doomed, Found, Made, Secret};
 
@@ -164,7 +165,7 @@ impl Expected {
         })
     }
 
-    fn second_fuse(&self, expires_at: Option<crate::api::wire::Timestamp>) -> Result<(), String> {
+    fn second_fuse(&self, expires_at: Option<WireTimestamp>) -> Result<(), String> {
         match expires_at {
             None if self.expires_at_target => {
                 Err("expires_at is missing, though the target lets credentials expire".to_owned())
@@ -189,16 +190,27 @@ pub(super) fn revoked(
     settings: &ExternalSettings,
     over: bool,
 ) -> Result<Confirmation, String> {
-    echoed(&answer.lease_id, doomed.id)?;
+    let (word, expires) = (settings.confirms_by, settings.expires_at_target);
+    confirmed(answer, doomed.id, word, expires && over)
+}
+
+/// The word that was agreed on or, if the time of the lease is over at the target, that.
+pub(super) fn confirmed(
+    answer: &wire::RevokeResponse,
+    lease: LeaseId,
+    agreed: Option<Confirmation>,
+    expired: bool,
+) -> Result<Confirmation, String> {
+    echoed(&answer.lease_id, lease)?;
     let mut known = Confirmation::ALL.into_iter();
     let confirmation = known
         .find(|it| it.as_str() == answer.confirmation)
         .ok_or("a confirmation that is no known word")?;
     match confirmation {
-        word if settings.confirms_by == Some(word) => Ok(word),
-        Confirmation::ExpiredAtTarget if settings.expires_at_target && over => Ok(confirmation),
+        word if agreed == Some(word) => Ok(word),
+        Confirmation::ExpiredAtTarget if expired => Ok(confirmation),
         word => Err(format!(
-            "{} is not a confirmation that the configuration allows",
+            "{} is not the confirmation that was agreed on",
             word.as_str()
         )),
     }
@@ -285,10 +297,13 @@ fn fields(
 }
 
 fn shows(public: &BTreeMap<String, String>, secret: &str) -> bool {
+    let holds = |(name, value): (&String, &String)| name.contains(secret) || value.contains(secret);
+    is_long(secret) && public.iter().any(holds)
+}
+
+/// Whether it would be found elsewhere by more than chance.
+pub(super) fn is_long(secret: &str) -> bool {
     secret.len() >= MIN_SECRET
-        && public
-            .iter()
-            .any(|(name, value)| name.contains(secret) || value.contains(secret))
 }
 
 fn is_name(name: &str) -> bool {
@@ -307,7 +322,7 @@ fn misleads(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-fn milliseconds(at: &crate::api::wire::Timestamp) -> Option<u64> {
+fn milliseconds(at: &WireTimestamp) -> Option<u64> {
     let seconds = u64::try_from(at.seconds).ok()?;
     let nanos = u64::try_from(at.nanos)
         .ok()
