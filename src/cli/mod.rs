@@ -7,6 +7,8 @@ mod demo;
 mod exit;
 mod freeze;
 pub mod init;
+#[cfg(feature = "external")]
+mod issuer;
 mod keys;
 mod lease;
 mod output;
@@ -63,6 +65,8 @@ enum Command {
     Thaw(thaw::ThawArgs),
     Policy(policy::PolicyArgs),
     Keys(keys::KeysArgs),
+    #[cfg(feature = "external")]
+    Issuer(issuer::IssuerArgs),
     Status(status::StatusArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -93,6 +97,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Thaw(args) => call(thaw::run(globals, args)),
         Command::Policy(args) => call(policy::run(globals, args)),
         Command::Keys(args) => call(keys::run(globals, args)),
+        #[cfg(feature = "external")]
+        Command::Issuer(args) => call(issuer::run(globals, args)),
         Command::Status(args) => call(status::run(globals, args)),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
