@@ -46,20 +46,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .create(&folder)?;
     let socket = folder.join("issuer.sock");
     let keys = ApiKeys::open(folder.join("keys.json"))?;
-    println!("issuing at {}", socket.display());
-    serve(keys, &socket).await
-}
-
-/// Serves until the process is ended.
-pub async fn serve(keys: ApiKeys, socket: &Path) -> Result<(), Box<dyn std::error::Error>> {
     // What a process that was killed left behind.
-    let _ = fs::remove_file(socket);
-    let listener = UnixListener::bind(socket)?;
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket)?;
+    println!("issuing at {}", socket.display());
     let service = IssuerServer::new(keys).max_decoding_message_size(64 * 1024);
-    let incoming = UnixListenerStream::new(listener);
     Server::builder()
         .add_service(service)
-        .serve_with_incoming(incoming)
+        .serve_with_incoming(UnixListenerStream::new(listener))
         .await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::api::issuer as wire;
 use crate::issuers::Made;
 
-use super::run::{LIFETIME, Refused, Run, same};
+use super::run::{LIFETIME, Refused, Run, same, shares_secret};
 use super::{Halt, Outcome};
 
 /// The lease whose life most checks follow.
@@ -308,8 +308,8 @@ async fn many(run: &mut Run) -> Outcome {
         .collect::<Result<_, _>>()
         .map_err(failed)?;
     for (place, one) in made.iter().enumerate() {
-        if made[..place].iter().any(|other| same(one, other)) {
-            return Err("two leases got the same credential".into());
+        if made[..place].iter().any(|other| shares_secret(one, other)) {
+            return Err("two leases got the same secret".into());
         }
     }
     Ok(())

@@ -394,19 +394,23 @@ impl Refused {
 
 /// Two answers for one lease that are one credential.
 pub(super) fn same(one: &Made, other: &Made) -> bool {
-    match (&one.credential, &other.credential) {
-        (
-            Credential::External {
-                public: a,
-                secret: b,
-                ..
-            },
-            Credential::External {
-                public: c,
-                secret: d,
-                ..
-            },
-        ) => a == c && b == d,
-        _ => false,
+    fields(one) == fields(other)
+}
+
+/// Two credentials with a secret in common.
+pub(super) fn shares_secret(one: &Made, other: &Made) -> bool {
+    let (Some((_, one)), Some((_, other))) = (fields(one), fields(other)) else {
+        return false;
+    };
+    let mut long = one.values().filter(|it| answer::is_long(it.expose()));
+    long.any(|secret| other.values().any(|it| it == secret))
+}
+
+type Fields<'a> = (&'a BTreeMap<String, String>, &'a BTreeMap<String, Secret>);
+
+fn fields(made: &Made) -> Option<Fields<'_>> {
+    match &made.credential {
+        Credential::External { public, secret, .. } => Some((public, secret)),
+        _ => None,
     }
 }
