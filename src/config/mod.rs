@@ -27,9 +27,11 @@ pub use error::{ConfigError, Problem};
 pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
+pub use target::{ExternalEndpoint, checked_kind, checked_url, checked_word};
 pub use target::{
-    ExternalEndpoint, ExternalSettings, PostgresSettings, RedisSettings, Settings, SshSettings,
-    StaticSettings, Target, TargetKind, X509Settings, checked_kind, checked_url, checked_word,
+    ExternalSettings, OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls,
+    RedisSettings, Settings, SshSettings, SslMode, StaticSettings, Target, TargetKind,
+    X509Settings,
 };
 
 use client::checked_address;

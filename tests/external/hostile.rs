@@ -18,13 +18,16 @@ const SECRET: &str = "correct-horse-battery-staple";
 /// Long enough to connect, short enough to wait for.
 const SHORT: Duration = Duration::from_secs(2);
 
+/// What the refusal says, and what is done to the answer.
+type Case<T> = (&'static str, fn(&mut T));
+
 fn doomed() -> Doomed {
     Doomed::from(order().order.lease())
 }
 
 #[tokio::test]
 async fn an_answer_that_does_not_hold_is_refused() {
-    let faults: [(&str, fn(&mut pb::IssueResponse)); 18] = [
+    let faults: [Case<pb::IssueResponse>; 18] = [
         ("another lease", |it| {
             it.lease_id = "0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55.0".to_owned();
         }),
@@ -117,7 +120,7 @@ async fn a_huge_answer_is_not_read() {
 
 #[tokio::test]
 async fn who_claims_otherwise_gets_no_work_at_all() {
-    let faults: [(&str, fn(&mut pb::DescribeResponse)); 8] = [
+    let faults: [Case<pb::DescribeResponse>; 8] = [
         ("kind = api-keys", |it| it.kind = "api-keys".to_owned()),
         ("kind is not", |it| it.kind = "\u{1b}[2J".to_owned()),
         ("version is not", |it| it.version = "x".repeat(65)),
@@ -165,7 +168,7 @@ async fn a_process_that_changes_is_noticed_at_the_next_check() {
 
 #[tokio::test]
 async fn only_the_agreed_confirmation_counts() {
-    let faults: [(&str, fn(&mut pb::RevokeResponse)); 7] = [
+    let faults: [Case<pb::RevokeResponse>; 7] = [
         ("on_crl", |it| it.confirmation = "on_crl".to_owned()),
         ("refused_by_introspection", |it| {
             it.confirmation = "refused_by_introspection".to_owned();
@@ -206,7 +209,7 @@ async fn that_its_time_is_over_counts_once_it_is() {
 
 #[tokio::test]
 async fn a_list_that_does_not_hold_is_refused() {
-    let faults: [(&str, fn(&mut pb::ListResponse)); 6] = [
+    let faults: [Case<pb::ListResponse>; 6] = [
         ("lease_id is none", |it| found(it, "not-a-lease", "x")),
         ("1 to 256 bytes", |it| found(it, LEASE, "")),
         ("1 to 256 bytes", |it| found(it, LEASE, &"x".repeat(257))),

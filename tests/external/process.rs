@@ -27,16 +27,9 @@ impl Example {
     }
 
     async fn spawn(folder: &Path) -> Child {
-        let mut child = Command::new(example().await)
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.next_line().await.unwrap().unwrap();
-        assert!(ready.starts_with("issuing at "), "{ready}");
-        child
+        let mut command = Command::new(example().await);
+        command.arg(folder);
+        start(command).await
     }
 
     /// Kills it as a crash would, and starts it again.
@@ -50,24 +43,45 @@ impl Example {
     }
 }
 
-async fn example() -> PathBuf {
-    let profile = std::env::current_exe().unwrap();
-    let profile = profile.parent().unwrap().parent().unwrap();
+/// Starts it, and waits until it listens.
+pub async fn start(mut command: Command) -> Child {
+    let command = command.stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.next_line().await.unwrap().unwrap();
+    assert!(ready.starts_with("issuing at "), "{ready}");
+    child
+}
+
+/// Where it is. `cargo test` has built it, unless only some of the tests were asked for.
+pub async fn example() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().unwrap().parent().unwrap();
+    let built = profile.join("examples/external_issuer");
+    if !is_fresh(&built) {
+        build(profile).await;
+    }
+    built
+}
+
+fn is_fresh(built: &Path) -> bool {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/external_issuer.rs");
+    let modified = |path: &Path| path.metadata().and_then(|it| it.modified());
+    modified(built).is_ok_and(|at| at > modified(&source).unwrap())
+}
+
+async fn build(profile: &Path) {
     let mut build = Command::new(env!("CARGO"));
-    build.args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--example",
-        "external_issuer",
-    ]);
-    build.arg("--target-dir").arg(profile.parent().unwrap());
+    build
+        .args(["build", "--quiet", "--locked"])
+        .args(["--example", "external_issuer"])
+        .arg("--target-dir")
+        .arg(profile.parent().unwrap());
     if profile.file_name().unwrap() == "release" {
         build.arg("--release");
     }
-    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-    assert!(built.await.unwrap().success());
-    profile.join("examples/external_issuer")
+    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().await;
+    assert!(status.unwrap().success());
 }
 
 /// Runs `quietus issuer test`: the exit code, and what was printed.

@@ -7,8 +7,10 @@ use std::path::Path;
 use quietus::config::ExternalEndpoint;
 use quietus::issuers::Issuer;
 use rustix::process::geteuid;
+use tokio::process::Command;
 
 use crate::orders::order;
+use crate::process::{example, start};
 use crate::stage::{PATIENT, Served, away, issue, issuer, settings};
 
 const NOBODY: u32 = 65_534;
@@ -59,11 +61,34 @@ async fn a_folder_of_another_user_is_refused_unless_named() {
 }
 
 #[tokio::test]
-async fn a_process_of_another_user_than_named_is_refused() {
-    // Root may stand in for anybody.
-    if geteuid().is_root() {
-        return;
+async fn a_process_of_another_user_is_refused_unless_named() {
+    if !geteuid().is_root() {
+        // Root may stand in for anybody, and only root can start processes of others.
+        return refused_by_its_own_user().await;
     }
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("external_issuer");
+    fs::copy(example().await, &copy).unwrap();
+    mode(folder.path(), 0o755);
+    chown(folder.path(), Some(NOBODY), None).unwrap();
+    let mut command = Command::new(copy);
+    command.arg(folder.path()).uid(NOBODY);
+    let _child = start(command).await;
+    chown(folder.path(), Some(0), None).unwrap();
+    let at = |uid| ExternalEndpoint::Socket {
+        path: folder.path().join("issuer.sock"),
+        uid,
+    };
+    for uid in [None, Some(1)] {
+        let issuer = issuer(settings(at(uid)), PATIENT);
+        let text = away(issue(&issuer, &order().order).await);
+        assert!(text.contains("user 65534 listens at"), "{text}");
+    }
+    let named = issuer(settings(at(Some(NOBODY))), PATIENT);
+    named.check().await.unwrap();
+}
+
+async fn refused_by_its_own_user() {
     let served = Served::sound();
     let named = ExternalEndpoint::Socket {
         path: served.socket.clone(),
