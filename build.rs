@@ -37,5 +37,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .btree_map(".")
         .skip_debug(SECRETIVE)
         .compile_fds(descriptors)?;
+    // The broker is its client; it is not served, so reflection does not show it.
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .compile_fds(protox::compile(
+            ["quietus/issuer/v1/issuer.proto"],
+            ["proto"],
+        )?)?;
     Ok(())
 }

@@ -31,6 +31,12 @@ pub mod demo {
     tonic::include_proto!("quietus.demo.v1");
 }
 
+/// Package `quietus.issuer.v1`: what external issuers implement.
+#[allow(missing_docs, clippy::all, rustdoc::all)]
+pub mod issuer {
+    tonic::include_proto!("quietus.issuer.v1");
+}
+
 /// The descriptors of every service, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

@@ -8,6 +8,8 @@ mod demo;
 mod exit;
 mod freeze;
 pub mod init;
+#[cfg(feature = "external")]
+mod issuer;
 mod key;
 mod keys;
 mod lease;
@@ -73,6 +75,8 @@ enum Command {
     Keys(keys::KeysArgs),
     #[cfg(feature = "static-secrets")]
     Secret(secret::SecretArgs),
+    #[cfg(feature = "external")]
+    Issuer(issuer::IssuerArgs),
     Status(status::StatusArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -107,6 +111,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => call(keys::run(globals, args)),
         #[cfg(feature = "static-secrets")]
         Command::Secret(args) => secret::run(args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "external")]
+        Command::Issuer(args) => call(issuer::run(globals, args)),
         Command::Status(args) => call(status::run(globals, args)),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),

@@ -67,6 +67,12 @@ impl Globals {
         Output::new(self.output, self.color, SystemTime::now())
     }
 
+    /// How long to wait for an answer.
+    #[cfg(feature = "external")]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub async fn connect(&self) -> anyhow::Result<Session> {
         let path = self.identity.as_deref().ok_or(Complaint::NoIdentity)?;
         let client = client(path)?;

@@ -18,7 +18,7 @@ use toml::Spanned;
 use super::problems::Problems;
 use super::raw::{Number, Span, Text};
 
-pub use external::ExternalSettings;
+pub use external::{ExternalEndpoint, ExternalSettings, checked_kind, checked_url, checked_word};
 pub use postgres::{
     OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls, SslMode,
 };
