@@ -50,7 +50,7 @@ impl PostgresIssuer {
         let begin = sql::begin_drop(lease);
         let drop = sql::drop(&found.role, &site.settings.on_owned);
         connection.run(&format!("{begin}; {drop}")).await?;
-        connection.run(&sql::leftovers(lease, &found)).await?;
+        connection.run(&sql::leftovers(&found)).await?;
         Ok(())
     }
 }
