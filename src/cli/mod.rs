@@ -14,6 +14,7 @@ mod pages;
 mod policy;
 mod request;
 mod revoke;
+mod run;
 mod select;
 pub mod serve;
 mod session;
@@ -57,6 +58,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Task(task::TaskArgs),
     Request(request::RequestArgs),
+    Run(run::RunArgs),
     Lease(lease::LeaseArgs),
     Revoke(revoke::RevokeArgs),
     Freeze(freeze::FreezeArgs),
@@ -87,6 +89,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(globals.color, args),
         Command::Task(args) => call(task::run(globals, args)),
         Command::Request(args) => call(request::run(globals, args)),
+        Command::Run(args) => run::run(globals, &args),
         Command::Lease(args) => call(lease::run(globals, args)),
         Command::Revoke(args) => call(revoke::run(globals, args)),
         Command::Freeze(args) => call(freeze::run(globals, args)),

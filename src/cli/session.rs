@@ -67,6 +67,11 @@ impl Globals {
         Output::new(self.output, self.color, SystemTime::now())
     }
 
+    /// The client file, if one was named.
+    pub fn identity(&self) -> Option<&Path> {
+        self.identity.as_deref()
+    }
+
     pub async fn connect(&self) -> anyhow::Result<Session> {
         let path = self.identity.as_deref().ok_or(Complaint::NoIdentity)?;
         let client = client(path)?;
@@ -89,6 +94,11 @@ impl Session {
 
     pub fn verification(&self) -> VerificationClient<Channel> {
         VerificationClient::new(self.channel.clone())
+    }
+
+    /// How long to wait for an answer.
+    pub fn patience(&self) -> Duration {
+        self.timeout
     }
 
     /// Waits for an answer, but not for ever.
