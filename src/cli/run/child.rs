@@ -35,7 +35,7 @@ pub struct Signals(mpsc::Receiver<Signal>);
 
 /// Why the program could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot run {program}: {error}")]
+#[error("cannot run {program}")]
 pub struct NotStarted {
     program: String,
     #[source]

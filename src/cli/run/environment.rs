@@ -353,3 +353,6 @@ fn address(host: &str, port: &str) -> String {
         false => format!("{host}:{port}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

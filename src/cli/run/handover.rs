@@ -96,7 +96,13 @@ impl Handover {
                 variables.set.insert(name.to_owned(), value.clone());
             }
         }
-        Ok(variables)
+        let zero = |(_, value): &(&String, &Secret)| value.expose().contains('\0');
+        match variables.set.iter().find(zero) {
+            Some((name, _)) => Err(Complaint::Usage(format!(
+                "{name} would hold a zero byte, which no variable can: use --file"
+            ))),
+            None => Ok(variables),
+        }
     }
 
     /// Writes the files that the variables name, those whose content is new.
@@ -197,17 +203,10 @@ impl Handover {
 
     fn value(&self, template: &Template) -> Result<Secret, Complaint> {
         let rendered = self.render(template)?;
-        let value = match template.goes {
+        Ok(match template.goes {
             Goes::Inline => rendered,
             Goes::File => Secret::new(self.folder.join(&template.name).to_string_lossy()),
-        };
-        match value.expose().contains('\0') {
-            true => Err(Complaint::Usage(format!(
-                "--env {}: a variable cannot hold a zero byte; use --file",
-                template.name
-            ))),
-            false => Ok(value),
-        }
+        })
     }
 
     fn render(&self, template: &Template) -> Result<Secret, Complaint> {
@@ -238,3 +237,6 @@ fn clash(one: &str, other: &str, name: &str) -> Complaint {
          --env OTHER={{{{target.field}}}}"
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,9 +60,9 @@ impl Drop for Hold {
 
 /// Holds the task, again and again while the broker is away: only the broker knows whether it has ended.
 async fn keep(session: Session, task: String, state: watch::Sender<State>) {
-    let mut told_of = false;
+    let mut away = false;
     loop {
-        let status = match hold(&session, &task, &state).await {
+        let status = match hold(&session, &task, &state, &mut away).await {
             Ok(how) => return drop(state.send_replace(State::Ended(how))),
             Err(status) => status,
         };
@@ -70,26 +70,34 @@ async fn keep(session: Session, task: String, state: watch::Sender<State>) {
         if starting || is_final(&status) {
             return drop(state.send_replace(State::Refused(status.into())));
         }
-        if !told_of {
+        if !away {
             say(format!(
                 "the broker is away, trying on: {}",
                 told(&status.into())
             ));
-            told_of = true;
+            away = true;
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// Until it ends (how, in words) or breaks.
-async fn hold(session: &Session, id: &str, state: &watch::Sender<State>) -> Result<String, Status> {
+async fn hold(
+    session: &Session,
+    id: &str,
+    state: &watch::Sender<State>,
+    away: &mut bool,
+) -> Result<String, Status> {
     let task_id = id.to_owned();
     let request = v1::HoldTaskRequest { task_id };
     let mut stream = session.broker().hold_task(request).await?.into_inner();
     while let Some(answer) = stream.message().await? {
-        match answer.task.and_then(|task| task.ending) {
-            Some(ending) => return Ok(in_words(&ending)),
-            None => drop(state.send_replace(State::Held)),
+        if let Some(ending) = answer.task.and_then(|task| task.ending) {
+            return Ok(in_words(&ending));
+        }
+        state.send_replace(State::Held);
+        if std::mem::take(away) {
+            say("the broker is back, and holds the task again");
         }
     }
     Err(Status::unavailable("the hold was cut off"))

@@ -10,6 +10,7 @@ use super::{say, told};
 use crate::api::v1;
 use crate::cli::exit::{Complaint, reason};
 use crate::cli::session::Session;
+use crate::cli::text::length;
 use crate::cli::view::Time;
 use crate::cli::words::wire_duration;
 
@@ -213,7 +214,7 @@ impl Held {
     fn complain(&mut self, why: &str) {
         if !self.complained {
             let (target, left) = (self.target.as_str(), self.life.left());
-            let left = crate::cli::text::length(Duration::from_secs(left.as_secs()));
+            let left = length(left);
             say(format!("the credential for {target} ends in {left}: {why}"));
             self.complained = true;
         }
