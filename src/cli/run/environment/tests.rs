@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use super::*;
 
 fn kit_with(kind: Kind, style: Style) -> Result<Kit, Complaint> {
@@ -224,7 +222,7 @@ fn other_kinds_have_a_variable_a_field() {
         let owned = pairs
             .iter()
             .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
-        owned.collect::<HashMap<_, _>>()
+        owned.collect()
     };
     let secret = kit(Kind::StaticSecret(v1::StaticCredential {
         version: "7".to_owned(),
