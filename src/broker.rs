@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::{Clock, TimeSource};
 use crate::config::Config;
-use crate::engine::{Engine, StartError};
+use crate::engine::{Engine, Mode, StartError};
 use crate::server::{Extras, Front, ServeError};
 use crate::tls::{CredentialError, ServerSvid, ServerTls, SvidChange, SvidFiles, TlsError};
 use crate::trust::{Change, Now, Trust, TrustError};
@@ -28,6 +28,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Use a store that is older than the last one used here, and first end every task in it.
     pub accept_restored: bool,
+    /// End nothing and grant nothing; only show what is there.
+    pub no_revoke: bool,
     /// Serve an echo, for benchmarks.
     pub echo: bool,
 }
@@ -101,14 +103,11 @@ impl Broker {
         let listen = |error| BrokerError::Listen { address, error };
         let socket = TcpListener::bind(address).await.map_err(listen)?;
         let id = own.id().to_string();
-        let engine = Engine::start(
-            config,
-            id.clone(),
-            Arc::clone(&trust),
-            time,
-            options.accept_restored,
-        )
-        .await?;
+        let mode = Mode {
+            accept_restored: options.accept_restored,
+            maintenance: options.no_revoke,
+        };
+        let engine = Engine::start(config, id.clone(), Arc::clone(&trust), time, mode).await?;
         let clock = Arc::clone(&engine);
         let now: Now = Arc::new(move || clock.now().seconds());
         let tls = ServerTls::new(Arc::clone(&svid), Arc::clone(&trust), Arc::clone(&now))?;
@@ -179,6 +178,7 @@ impl Broker {
     fn watchers(&self) -> JoinSet<()> {
         let mut watchers = JoinSet::new();
         watchers.spawn(Arc::clone(&self.engine).keep_time());
+        watchers.spawn(Arc::clone(&self.engine).keep_targets());
         let (changed, changes) = mpsc::unbounded_channel();
         let tell = move |found: Vec<Change>| {
             let _ = changed.send(found);

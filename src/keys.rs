@@ -223,22 +223,8 @@ fn read_dir(dir: &Path) -> Result<Vec<Dated>, KeysError> {
 }
 
 fn read(path: &Path) -> Result<Dated, KeysError> {
-    let malformed = |reason: &str| KeysError::Malformed {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let meta = fs::metadata(path).map_err(|error| file_error(path, error))?;
-    let mode = meta.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeysError::Mode {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    if meta.len() > MAX_FILE {
-        return Err(malformed("it is too large"));
-    }
-    let bytes = Zeroizing::new(fs::read(path).map_err(|error| file_error(path, error))?);
+    let malformed = |reason: &str| malformed(path, reason);
+    let bytes = read_private(path)?;
     let key = SigningKey::from_pkcs8(&bytes).map_err(|error| malformed(&error.to_string()))?;
     let name = path
         .file_stem()
@@ -255,7 +241,46 @@ fn read(path: &Path) -> Result<Dated, KeysError> {
     })
 }
 
+/// A key file that nobody but its owner may read.
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+    let meta = fs::metadata(path).map_err(|error| file_error(path, error))?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeysError::Mode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    if meta.len() > MAX_FILE {
+        return Err(malformed(path, "it is too large"));
+    }
+    let bytes = fs::read(path).map_err(|error| file_error(path, error))?;
+    Ok(Zeroizing::new(bytes))
+}
+
 /// Written whole under another name and then renamed, so that a crash leaves a key or none.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeysError> {
+    let draft = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        // What a crash left of an earlier draft is of no use.
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(|error| file_error(path, error))
+}
+
 fn create(dir: &Path, now: Timestamp) -> Result<Dated, KeysError> {
     let generate = |error: quietus_token::KeyError| KeysError::Generate(error.to_string());
     let bytes = SigningKey::generate(&SystemRandom::new()).map_err(generate)?;
@@ -264,21 +289,15 @@ fn create(dir: &Path, now: Timestamp) -> Result<Dated, KeysError> {
         key: Arc::new(SigningKey::from_pkcs8(&bytes).map_err(generate)?),
     };
     let path = dir.join(dated.file_name());
-    let draft = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&draft)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, &path)?;
-        fs::File::open(dir)?.sync_all()
-    };
-    write().map_err(|error| file_error(&path, error))?;
+    write_private(&path, &bytes)?;
     Ok(dated)
+}
+
+pub(crate) fn malformed(path: &Path, reason: &str) -> KeysError {
+    KeysError::Malformed {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 fn file_error(path: &Path, error: io::Error) -> KeysError {

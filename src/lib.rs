@@ -8,6 +8,8 @@ pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod engine;
+pub mod evidence;
+mod failpoint;
 mod files;
 pub mod issuers;
 pub mod keys;

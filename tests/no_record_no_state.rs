@@ -155,6 +155,7 @@ impl Run {
                     task,
                     scopes: vec![scope.parse().unwrap()],
                     ttl: self.rng.one_in(2).then_some(Duration::from_secs(30)),
+                    key: None,
                 };
                 let issued = engine.request_credential(&agent, order, once()).await?;
                 self.leases.push(issued.lease.id);

@@ -4,7 +4,7 @@ use quietus_core as core;
 use quietus_core::Timestamp;
 
 use super::v1;
-use crate::engine::alive_until;
+use crate::engine::{Signed, TargetState, alive_until};
 
 /// A task, as callers see it.
 pub fn task(task: &core::Task) -> v1::Task {
@@ -75,6 +75,54 @@ pub fn lease(lease: &core::Lease, agent: &str, kind: &str) -> v1::Lease {
         }
     }
     message
+}
+
+/// A signed receipt.
+pub fn receipt(signed: Signed) -> v1::Receipt {
+    let Signed {
+        note,
+        complete,
+        verifier,
+    } = signed;
+    v1::Receipt {
+        note,
+        complete,
+        verifier,
+    }
+}
+
+/// How a target is doing.
+pub fn target(state: &TargetState) -> v1::TargetStatus {
+    let (error, error_at) = match &state.last_error {
+        Some((error, at)) => (error.clone(), Some(timestamp(*at))),
+        None => (String::new(), None),
+    };
+    let message = v1::TargetStatus {
+        name: state.name.clone(),
+        live_leases: state.held.live,
+        revoking_leases: state.held.revoking,
+        away: state.away,
+        failures: state.failures,
+        last_error: error,
+        last_error_at: error_at,
+        last_answer_at: maybe_timestamp(state.last_answer),
+        ..v1::TargetStatus::default()
+    };
+    let Some((target, abilities)) = &state.configured else {
+        return message;
+    };
+    let confirms_by = abilities.confirms_by.map(core::Confirmation::as_str);
+    v1::TargetStatus {
+        configured: true,
+        kind: target.kind().as_str().to_owned(),
+        environment: target.environment.clone(),
+        sensitivity: u32::from(target.sensitivity),
+        can_revoke: abilities.can_revoke,
+        confirms_by: confirms_by.unwrap_or_default().to_owned(),
+        expires_at_target: abilities.expires_at_target,
+        renewable: abilities.renewable,
+        ..message
+    }
 }
 
 /// A page's size and where it begins.

@@ -6,7 +6,7 @@ mod read;
 mod status;
 
 pub use credential::{credential, key_request};
-pub use message::{lease, maybe_timestamp, pages, selector_of, task, timestamp};
+pub use message::{lease, maybe_timestamp, pages, receipt, selector_of, target, task, timestamp};
 pub use read::{
     body, duration, known, lease_id, page_token, scopes, selector, spiffe_id, target_name, task_id,
     wide_selector,

@@ -37,6 +37,7 @@ pub fn status(error: Error) -> Status {
             details.set_retry_info(Some(RETRY));
             Status::with_error_details(Code::Unavailable, message, details)
         }
+        Error::Maintenance => with_reason(Code::Unavailable, "MAINTENANCE", message),
         Error::Stopped => with_reason(Code::Unavailable, "STOPPING", message),
         Error::Internal(internal) => {
             tracing::error!(error = %internal, "a call failed");

@@ -13,14 +13,19 @@ use tracing::level_filters::LevelFilter;
 use crate::broker::{Broker, BrokerError, Options};
 use crate::clock::SystemTime;
 use crate::config::{Config, Log, LogFormat};
+use crate::engine::Pending;
 
 /// Exit code when the store has failed (sysexits.h EX_IOERR): look at the disk before starting again.
 const STORE_FAILED: u8 = 74;
+
+/// How many things that would be ended are listed.
+const PENDING: usize = 1000;
 
 /// Run a broker
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   quietus init ./dev && quietus serve --config ./dev/quietus.toml
+  quietus serve --config ./dev/quietus.toml --no-revoke    look first what a start would end
 
 Signals: SIGTERM and SIGINT drain: calls under way are finished, then the broker stops.
 Exit code 74: the store failed; nothing that was acknowledged is lost.")]
@@ -31,6 +36,9 @@ pub struct ServeArgs {
     /// Use a store that was restored from a copy: every task in it is ended first
     #[arg(long)]
     accept_restored_store: bool,
+    /// Say what would be ended and end nothing: nothing is granted, revoked or changed, only shown
+    #[arg(long)]
+    no_revoke: bool,
 }
 
 /// Serves; the exit code says how it ended.
@@ -41,7 +49,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    match runtime.block_on(serve(config, args.accept_restored_store)) {
+    match runtime.block_on(serve(config, &args)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<BrokerError>() {
             Some(BrokerError::Store(_)) => {
@@ -53,17 +61,49 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn serve(config: Config, accept_restored: bool) -> anyhow::Result<()> {
+async fn serve(config: Config, args: &ServeArgs) -> anyhow::Result<()> {
     let options = Options {
-        accept_restored,
+        accept_restored: args.accept_restored_store,
+        no_revoke: args.no_revoke,
         ..Options::default()
     };
     let stop = stop_signal()?;
     let broker = Broker::start(config, Arc::new(SystemTime), options).await?;
+    if args.no_revoke {
+        tell_pending(&broker)?;
+    }
     introduce(&broker)?;
     broker.run(stop).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What a start without `--no-revoke` would end, one line each.
+fn tell_pending(broker: &Broker) -> anyhow::Result<()> {
+    let pending = broker.engine().pending(PENDING + 1)?;
+    for one in pending.iter().take(PENDING) {
+        println!("{}", would_end(one));
+    }
+    match pending.len() {
+        0 => println!("nothing would be ended now"),
+        more if more > PENDING => println!("… and more"),
+        _ => {}
+    }
+    println!("Nothing is ended or granted: start without --no-revoke to go on.");
+    Ok(())
+}
+
+fn would_end(pending: &Pending) -> String {
+    match pending {
+        Pending::Task(id, live, cause) => {
+            format!("would end task {id} ({cause}) with {live} live leases")
+        }
+        Pending::Leases(id) => format!("would end expired leases of task {id}"),
+        Pending::Revocation(id) => format!("would go on revoking lease {id} at its target"),
+        Pending::Unfinished(id) => {
+            format!("would revoke lease {id}, which was being made when the broker stopped")
+        }
+    }
 }
 
 /// Says plainly what it listens on and whom it trusts: in the log, and in one line that a supervisor can wait for.

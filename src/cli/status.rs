@@ -292,6 +292,8 @@ mod tests {
             targets: vec![v1::TargetStatus {
                 name: "orders-db".to_owned(),
                 kind: "jwt".to_owned(),
+                configured: true,
+                ..Default::default()
             }],
         };
         Status::read(answer).unwrap()

@@ -1,6 +1,8 @@
 //! Looking at tasks and leases.
 
-use quietus_core::{Lease, LeaseId, TargetName, Task, TaskId};
+use std::time::Duration;
+
+use quietus_core::{Lease, LeaseId, LeaseState, TargetName, Task, TaskId, Timestamp};
 use quietus_identity::VerifiedSvid;
 
 use super::{Engine, Error};
@@ -31,6 +33,8 @@ pub struct LeaseFilter {
     pub target: Option<TargetName>,
     /// By the state's name.
     pub state: Option<&'static str>,
+    /// Only those whose death has been waited for at least that long.
+    pub stuck_for: Option<Duration>,
 }
 
 /// One page, and where the next begins, if there may be one.
@@ -91,6 +95,9 @@ impl Engine {
         after: Option<LeaseId>,
         most: usize,
     ) -> Result<Listed<(Lease, String), LeaseId>, Error> {
+        if let Some(least) = filter.stuck_for {
+            return self.list_stuck(filter, least, after, most);
+        }
         let snapshot = self.store.read();
         let mut listed = Listed {
             rows: Vec::new(),
@@ -133,6 +140,55 @@ impl Engine {
             }
         }
         Ok(listed)
+    }
+}
+
+impl Engine {
+    /// The same for those whose death is waited for: the outbox names them, so nothing else is looked at.
+    fn list_stuck(
+        &self,
+        filter: &LeaseFilter,
+        least: Duration,
+        after: Option<LeaseId>,
+        most: usize,
+    ) -> Result<Listed<(Lease, String), LeaseId>, Error> {
+        let (snapshot, now) = (self.store.read(), self.now());
+        let mut listed = Listed {
+            rows: Vec::new(),
+            next: after,
+        };
+        for _ in 0..LOOKED_AT / STRIDE {
+            let page = snapshot.outbox(listed.next, STRIDE)?;
+            let more = page.len() == STRIDE;
+            for out in page {
+                listed.next = Some(out.lease);
+                let lease = snapshot.lease(out.lease)?;
+                let Some(lease) = lease.filter(|it| filter.matches(it) && is_stuck(it, least, now))
+                else {
+                    continue;
+                };
+                let task = snapshot.task(lease.id.task)?;
+                let owner = task.map_or_else(String::new, |task| task.agent.0);
+                if filter.agent.as_ref().is_none_or(|agent| *agent == owner) {
+                    listed.rows.push((lease, owner));
+                }
+                if listed.rows.len() == most {
+                    return Ok(listed);
+                }
+            }
+            if !more {
+                listed.next = None;
+                return Ok(listed);
+            }
+        }
+        Ok(listed)
+    }
+}
+
+fn is_stuck(lease: &Lease, least: Duration, now: Timestamp) -> bool {
+    match lease.state {
+        LeaseState::Revoking { since, .. } => now.since(since) >= least,
+        _ => false,
     }
 }
 

@@ -14,6 +14,8 @@ mod liveness;
 mod once;
 mod open;
 mod operate;
+mod pending;
+mod receipt;
 mod record;
 mod revoke;
 mod start;
@@ -34,6 +36,8 @@ use quietus_policy::PolicySet;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::evidence::Evidence;
+use crate::failpoint;
 use crate::issuers::Unfit;
 use crate::keys::{Keys, KeysError};
 use crate::store::{Answer, Change, Commit, CommitError, Retry, Snapshot, Store, StoreError};
@@ -47,8 +51,11 @@ pub use liveness::{Hold, alive_until};
 pub use once::Once;
 pub use open::{OpenRequest, Opened};
 pub use operate::{PolicyFolderError, Status, read_policies};
+pub use pending::Pending;
+pub use receipt::Signed;
 pub use revoke::{Revoked, Target};
-pub use start::StartError;
+pub use start::{Mode, StartError};
+pub use targets::{Checked, Swept, TargetState};
 
 /// How often a plan is made anew before the caller is asked to try later.
 const ATTEMPTS: usize = 200;
@@ -62,11 +69,16 @@ pub struct Engine {
     clock: Arc<Clock>,
     policy: ArcSwap<PolicySet>,
     keys: Arc<Keys>,
+    evidence: Evidence,
     targets: targets::Targets,
+    /// Told whenever a target has answered a revocation.
+    confirmed: tokio::sync::Notify,
     signed: introspect::Signed,
     holds: liveness::Holds,
     trust: Arc<Trust>,
     started_at: Timestamp,
+    /// Nothing is ended, granted or changed: for looking.
+    maintenance: bool,
     /// Sweeps under way.
     sweeps: AtomicUsize,
     /// One at a time: reloads and rotations, which change more than the store.
@@ -105,6 +117,11 @@ pub enum Error {
     /// The target cannot be reached, so no credential was made for it.
     #[error("the target {0} does not answer, so no credential was made: try again later")]
     Away(TargetName),
+    /// The broker was started for looking only.
+    #[error(
+        "the broker was started with --no-revoke: nothing is granted, ended or changed until it is started without"
+    )]
+    Maintenance,
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopped,
@@ -131,6 +148,9 @@ pub enum Internal {
     /// The ledger.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// A receipt that would not verify.
+    #[error("a receipt cannot be made: {0}")]
+    Receipt(String),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -181,8 +201,17 @@ impl Engine {
             if commit.is_empty() {
                 return Ok(answer);
             }
+            if self.maintenance && commit.is_change() {
+                return Err(Error::Maintenance);
+            }
+            let doomed = self.targets.doomed(&commit);
+            failpoint::reach("commit.before");
             match self.store.commit(commit).await {
-                Ok(_) => return Ok(answer),
+                Ok(_) => {
+                    failpoint::reach("commit.after");
+                    self.targets.heed(doomed);
+                    return Ok(answer);
+                }
                 Err(CommitError::Conflict) => tokio::task::yield_now().await,
                 Err(error) => return Err(error.into()),
             }

@@ -173,6 +173,10 @@ impl Engine {
     pub fn status(&self) -> Status {
         let policy = self.policy.load();
         let short = self.store.is_short_of_space();
+        let degraded = [
+            short.then_some("disk_short_of_space"),
+            self.maintenance.then_some("maintenance"),
+        ];
         Status {
             broker: self.broker.clone(),
             started_at: self.started_at,
@@ -183,7 +187,7 @@ impl Engine {
             policies: policy.len(),
             kid: self.keys.ring().current().kid().to_owned(),
             freezes: self.store.guards().freezes.clone().into_iter().collect(),
-            degraded: short.then_some("disk_short_of_space").into_iter().collect(),
+            degraded: degraded.into_iter().flatten().collect(),
             store_bytes: self.store.bytes_on_disk(),
         }
     }

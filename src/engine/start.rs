@@ -10,7 +10,8 @@ use super::targets::Targets;
 use super::{Engine, Error};
 use crate::clock::{Clock, TimeSource};
 use crate::config::Config;
-use crate::issuers::{BuildError, Shared};
+use crate::evidence::Evidence;
+use crate::issuers::{BuildError, Builder, Shared, build};
 use crate::keys::{Keys, KeysError};
 use crate::store::{OpenError, Options, Store};
 use crate::trust::Trust;
@@ -35,6 +36,15 @@ pub enum StartError {
     Ready(#[from] Error),
 }
 
+/// What kind of start it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Use a store that is older than the last one used here, and first end every task in it.
+    pub accept_restored: bool,
+    /// Only show what is there: end nothing, grant nothing, and leave an older copy of a store as undecided as it is.
+    pub maintenance: bool,
+}
+
 impl Engine {
     /// A broker that is ready to serve, under this SPIFFE ID.
     pub async fn start(
@@ -42,15 +52,15 @@ impl Engine {
         broker: String,
         trust: Arc<Trust>,
         time: Arc<dyn TimeSource>,
-        accept_restored: bool,
+        mode: Mode,
     ) -> Result<Arc<Self>, StartError> {
         let store = Store::open(&Options {
             path: config.store.path.clone(),
             cache_bytes: config.store.cache_bytes,
             min_free_bytes: config.store.min_free_bytes,
-            accept_restored,
+            accept_restored: mode.accept_restored,
         })?;
-        Self::start_on(store, config, broker, trust, time).await
+        Self::start_in(store, config, broker, trust, time, mode, &build).await
     }
 
     /// The same on a store that is already open.
@@ -61,11 +71,37 @@ impl Engine {
         trust: Arc<Trust>,
         time: Arc<dyn TimeSource>,
     ) -> Result<Arc<Self>, StartError> {
+        Self::start_with(store, config, broker, trust, time, &build).await
+    }
+
+    /// The same with other issuers: for tests that bring their own.
+    pub async fn start_with(
+        store: Store,
+        config: Config,
+        broker: String,
+        trust: Arc<Trust>,
+        time: Arc<dyn TimeSource>,
+        builder: &Builder,
+    ) -> Result<Arc<Self>, StartError> {
+        let mode = Mode::default();
+        Self::start_in(store, config, broker, trust, time, mode, builder).await
+    }
+
+    async fn start_in(
+        store: Store,
+        config: Config,
+        broker: String,
+        trust: Arc<Trust>,
+        time: Arc<dyn TimeSource>,
+        mode: Mode,
+        builder: &Builder,
+    ) -> Result<Arc<Self>, StartError> {
         let clock = Arc::new(Clock::new(time, store.header().high_water()));
         let rules = quietus_core::Rules::from(&config.limits);
         let now = clock.now();
         let policy = read_policies(&config.policy.dir)?;
         let keys = Arc::new(Keys::open(&config.keys.dir, rules.max_ttl, now)?);
+        let evidence = Evidence::open(&config.keys.dir, &broker)?;
         let issuer = config
             .broker
             .issuer
@@ -80,7 +116,7 @@ impl Engine {
                 Arc::new(move || clock.now())
             },
         };
-        let targets = Targets::build(&config, &shared)?;
+        let targets = Targets::build(&config, &shared, builder)?;
         let engine = Arc::new(Self {
             rules,
             broker,
@@ -90,18 +126,24 @@ impl Engine {
                 quietus_policy::PolicySet::compile(Vec::new()).map_err(PolicyFolderError::from)?,
             ),
             keys,
+            evidence,
             targets,
+            confirmed: tokio::sync::Notify::new(),
             signed: super::introspect::Signed::default(),
             holds: super::liveness::Holds::default(),
             trust,
             started_at: now,
+            maintenance: mode.maintenance,
             sweeps: std::sync::atomic::AtomicUsize::new(0),
             operating: tokio::sync::Mutex::new(()),
             config,
         });
         engine.record_start().await?;
         engine.adopt_policy(policy, None).await?;
-        engine.get_ready().await?;
+        match mode.maintenance {
+            true => engine.tell_missing_targets()?,
+            false => engine.get_ready().await?,
+        }
         Ok(engine)
     }
 
@@ -143,9 +185,29 @@ impl Engine {
                 .await?;
             self.store.forget_restored()?;
         }
+        self.take_up_leftovers().await?;
+        self.tell_missing_targets()?;
         self.sweep_leftovers().await?;
         self.run_due().await?;
         self.end_untrusted().await
+    }
+
+    /// A target cannot be taken out of the configuration silently while leases are alive at it.
+    fn tell_missing_targets(&self) -> Result<(), Error> {
+        for (target, held) in self.missing_targets()? {
+            let (live, revoking) = (held.live, held.revoking);
+            tracing::error!(
+                %target,
+                live,
+                revoking,
+                "the target is not configured any more, but leases are alive at it and cannot be revoked there: put it back"
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_trusted(&self, task: &Task) -> bool {
+        is_trusted(&self.trust.current(), task)
     }
 
     async fn end_untrusted(self: &Arc<Self>) -> Result<(), Error> {

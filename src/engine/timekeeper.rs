@@ -56,6 +56,9 @@ impl Engine {
 
     /// Keeps time, and keeps up everything else that has its time.
     pub async fn keep_time(self: Arc<Self>) {
+        if self.maintenance {
+            return std::future::pending().await;
+        }
         tokio::join!(self.end_what_is_due(), self.keep_up());
     }
 

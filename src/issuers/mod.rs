@@ -281,6 +281,9 @@ pub struct BuildError {
     pub message: String,
 }
 
+/// What builds the issuer of a target: [`build`], unless a test brings issuers of its own.
+pub type Builder = dyn Fn(&Target, &Shared) -> Result<Arc<dyn Issuer>, BuildError> + Send + Sync;
+
 /// Builds the issuer of a target. It opens the files that the settings name, and no connection.
 ///
 /// # Errors

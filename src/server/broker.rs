@@ -1,7 +1,9 @@
 //! What agents call.
 
 use std::pin::Pin;
+use std::time::Duration;
 
+use quietus_core::TaskId;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,6 +16,9 @@ use crate::api::{self, v1};
 use crate::engine::{Engine, Hold, Issued, Once, OpenRequest, RequestOrder};
 
 type Held = Pin<Box<dyn Stream<Item = Result<v1::HoldTaskResponse, Status>> + Send>>;
+
+/// How long a close waits for its confirmations at most.
+const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// A request without its idempotency key, and what makes it be answered once.
 macro_rules! once {
@@ -159,28 +164,39 @@ impl Broker for Front {
     ) -> Result<Response<v1::CloseTaskResponse>, Status> {
         let caller = caller(&request)?;
         let mut request = request.into_inner();
+        // Who asks again may wait for another time; it is the same request.
+        let wait = api::duration("wait", request.wait.take()).map_err(api::status)?;
         let once = once!("CloseTask", caller, request);
         let id = api::task_id(&request.task_id).map_err(api::status)?;
         let closed = self
             .engine
             .close_task(&caller.svid, id, request.failed, once)
             .await;
-        let (task, leases) = closed.map_err(api::status)?;
+        closed.map_err(api::status)?;
+        self.wait_closed(id, wait.unwrap_or_default()).await?;
+        let as_it_is = self.engine.get_task(&caller.svid, id);
+        let (task, leases) = as_it_is.map_err(api::status)?;
+        let signed = self.engine.receipt(&caller.svid, id).map_err(api::status)?;
         Ok(Response::new(v1::CloseTaskResponse {
             leases: leases
                 .iter()
                 .map(|l| shown(&self.engine, l, &task.agent.0))
                 .collect(),
             task: Some(api::task(&task)),
-            receipt: None,
+            receipt: Some(api::receipt(signed)),
         }))
     }
 
     async fn get_receipt(
         &self,
-        _request: Request<v1::GetReceiptRequest>,
+        request: Request<v1::GetReceiptRequest>,
     ) -> Result<Response<v1::GetReceiptResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let caller = caller(&request)?;
+        let id = api::task_id(&request.get_ref().task_id).map_err(api::status)?;
+        let signed = self.engine.receipt(&caller.svid, id).map_err(api::status)?;
+        Ok(Response::new(v1::GetReceiptResponse {
+            receipt: Some(api::receipt(signed)),
+        }))
     }
 
     async fn get_task(
@@ -204,6 +220,14 @@ impl Broker for Front {
 }
 
 impl Front {
+    /// As long as that and [`MAX_WAIT`] allow, and no longer than the broker runs.
+    async fn wait_closed(&self, id: TaskId, most: Duration) -> Result<(), Status> {
+        tokio::select! {
+            waited = self.engine.wait_closed(id, most.min(MAX_WAIT)) => waited.map_err(api::status),
+            () = self.stopping() => Ok(()),
+        }
+    }
+
     /// Renews the hold until the task ends, the agent goes away, or its identity is no longer good.
     async fn keep_holding(
         &self,

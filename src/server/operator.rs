@@ -10,7 +10,7 @@ use super::broker::{once, shown};
 use super::caller::{Caller, caller};
 use crate::api::v1::operator_server::Operator;
 use crate::api::{self, v1, wire};
-use crate::engine::{Error, Explained, LeaseFilter, Once, Revoked, TaskFilter};
+use crate::engine::{Checked, Error, Explained, LeaseFilter, Once, Revoked, TaskFilter};
 
 #[tonic::async_trait]
 impl Operator for Front {
@@ -59,6 +59,7 @@ impl Operator for Front {
             agent: given(request.agent),
             target: target.map_err(api::status)?,
             state: lease_state(state),
+            stuck_for: api::duration("stuck_for", request.stuck_for).map_err(api::status)?,
         };
         let listed = self
             .engine
@@ -175,23 +176,45 @@ impl Operator for Front {
 
     async fn list_targets(
         &self,
-        _request: Request<v1::ListTargetsRequest>,
+        request: Request<v1::ListTargetsRequest>,
     ) -> Result<Response<v1::ListTargetsResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.operator(&request, "ListTargets").await?;
+        let states = self.engine.target_states().map_err(api::status)?;
+        Ok(Response::new(v1::ListTargetsResponse {
+            targets: states.iter().map(api::target).collect(),
+        }))
     }
 
     async fn check_target(
         &self,
-        _request: Request<v1::CheckTargetRequest>,
+        request: Request<v1::CheckTargetRequest>,
     ) -> Result<Response<v1::CheckTargetResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.operator(&request, "CheckTarget").await?;
+        let name = api::target_name(&request.get_ref().target).map_err(api::status)?;
+        let checked = self.engine.check_target(&name).await;
+        let Checked { ok, message } = checked.map_err(api::status)?;
+        Ok(Response::new(v1::CheckTargetResponse { ok, message }))
     }
 
     async fn sweep_target(
         &self,
-        _request: Request<v1::SweepTargetRequest>,
+        request: Request<v1::SweepTargetRequest>,
     ) -> Result<Response<v1::SweepTargetResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let caller = self.operator(&request, "SweepTarget").await?;
+        let request = request.into_inner();
+        let name = api::target_name(&request.target).map_err(api::status)?;
+        let engine = Arc::clone(&self.engine);
+        let swept = to_the_end(async move {
+            let swept = engine.sweep_target(&caller.svid, &name, request.dry_run);
+            swept.await
+        });
+        let swept = swept.await?;
+        Ok(Response::new(v1::SweepTargetResponse {
+            found: swept.found,
+            strays: swept.strays,
+            failures: swept.failures,
+            listed: swept.listed,
+        }))
     }
 
     async fn get_status(
@@ -199,7 +222,7 @@ impl Operator for Front {
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         self.operator(&request, "GetStatus").await?;
-        Ok(Response::new(self.status()))
+        self.status().map(Response::new)
     }
 }
 
@@ -232,13 +255,22 @@ impl Front {
         ))
     }
 
-    fn status(&self) -> v1::GetStatusResponse {
+    fn status(&self) -> Result<v1::GetStatusResponse, Status> {
         let status = self.engine.status();
+        let targets = self.engine.target_states().map_err(api::status)?;
         let mut degraded: Vec<String> = status.degraded.iter().map(ToString::to_string).collect();
         let trust_domains = self.trust.status();
         let broken = trust_domains.iter().filter(|domain| domain.error.is_some());
         degraded.extend(broken.map(|domain| format!("trust_bundle:{}", domain.domain)));
-        v1::GetStatusResponse {
+        for target in &targets {
+            let name = &target.name;
+            match target.configured {
+                None => degraded.push(format!("target_not_configured:{name}")),
+                Some(_) if target.away => degraded.push(format!("target_away:{name}")),
+                Some(_) => {}
+            }
+        }
+        Ok(v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             broker: status.broker,
             started_at: Some(api::timestamp(status.started_at)),
@@ -254,9 +286,9 @@ impl Front {
             trust_domains: trust_domains.iter().map(trust_domain).collect(),
             freezes: status.freezes.iter().map(freeze).collect(),
             degraded,
-            targets: self.engine.config().targets().map(target).collect(),
+            targets: targets.iter().map(api::target).collect(),
             store_bytes: status.store_bytes,
-        }
+        })
     }
 }
 
@@ -277,15 +309,6 @@ fn freeze((selector, freeze): &(quietus_core::Selector, quietus_core::Freeze)) -
         by: freeze.by.0.clone(),
         at: Some(api::timestamp(freeze.at)),
         reason: freeze.reason.clone(),
-    }
-}
-
-fn target(target: &crate::config::Target) -> v1::TargetStatus {
-    v1::TargetStatus {
-        name: target.name.to_string(),
-        kind: target.kind().as_str().to_owned(),
-        configured: true,
-        ..Default::default()
     }
 }
 

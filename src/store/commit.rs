@@ -55,6 +55,12 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// Whether it changes a task, a lease, a guard, or what was answered.
+    pub fn is_change(&self) -> bool {
+        let state = self.change.is_some() || self.purge.is_some() || self.guards.is_some();
+        state || self.request.is_some()
+    }
+
     /// Whether there is nothing to make.
     pub fn is_empty(&self) -> bool {
         let changes = self.change.is_some() || self.purge.is_some() || self.guards.is_some();
@@ -254,6 +260,7 @@ struct Tables<'t> {
     agents: Table<'t, &'static str, u32>,
     requests: Rare<'t, &'static [u8; 20], &'static [u8]>,
     outbox: Rare<'t, &'static [u8; 20], &'static [u8]>,
+    targets: Rare<'t, &'static str, &'static [u8]>,
     write: &'t WriteTransaction,
 }
 
@@ -293,6 +300,7 @@ impl<'t> Tables<'t> {
             agents: write.open_table(rows::AGENTS)?,
             requests: Rare::new(write, rows::REQUESTS),
             outbox: Rare::new(write, rows::OUTBOX),
+            targets: Rare::new(write, rows::TARGETS),
             write,
         })
     }
@@ -460,10 +468,12 @@ impl Attempt<'_, '_> {
     ) -> Result<(), StoreError> {
         let key = rows::lease_key(lease.id);
         let row = rows::encode("leases", lease)?;
-        self.tables.leases.insert(&key, row.as_slice())?;
+        let old = self.tables.leases.insert(&key, row.as_slice())?;
         if lease.enforced == Enforced::AtBroker {
             return Ok(());
         }
+        let old = old.map(|old| rows::decode::<Lease>("leases", old.value()));
+        self.count_at_target(old.transpose()?.as_ref(), lease)?;
         let retry_at = match retry {
             Retry::Now => now,
             Retry::At(at) => at,
@@ -472,6 +482,23 @@ impl Attempt<'_, '_> {
         match Effect::of(lease, retry_at) {
             Some(effect) => outbox.insert(&key, rows::encode("outbox", &effect)?.as_slice())?,
             None => outbox.remove(&key)?,
+        };
+        Ok(())
+    }
+
+    fn count_at_target(&mut self, before: Option<&Lease>, after: &Lease) -> Result<(), StoreError> {
+        let before = before.map(|lease| &lease.state);
+        let targets = self.tables.targets.open()?;
+        let name = after.target.as_str();
+        let held = match targets.get(name)? {
+            Some(row) => rows::decode::<rows::Held>("targets", row.value())?,
+            None => rows::Held::default(),
+        };
+        let now = held.moved(before, &after.state);
+        match now.is_empty() {
+            true => targets.remove(name)?,
+            false if now == held => return Ok(()),
+            false => targets.insert(name, rows::encode("targets", &now)?.as_slice())?,
         };
         Ok(())
     }
@@ -561,6 +588,7 @@ pub(super) fn prepare(db: &Database) -> Result<Header, StoreError> {
         Tables::open(&write)?;
         write.open_table(rows::REQUESTS)?;
         write.open_table(rows::OUTBOX)?;
+        write.open_table(rows::TARGETS)?;
         write.open_table(rows::POLICIES)?;
     }
     write.commit()?;

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) use commit::PURGED;
 pub use commit::{Change, Commit, Committed, Read, Retry};
 pub use disk::{Disk, FileDisk, Space};
-pub use rows::{Answer, Effect, Header, RequestKey, RequestRow};
+pub use rows::{Answer, Effect, Header, Held, RequestKey, RequestRow};
 pub use snapshot::{Due, Outgoing, Page, Snapshot};
 
 use mark::Mark;

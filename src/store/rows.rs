@@ -9,7 +9,7 @@ use super::StoreError;
 use super::mark::Reached;
 
 /// The version of the rows.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 type Bytes = &'static [u8];
 
@@ -25,6 +25,8 @@ pub(super) const LEDGER: TableDefinition<u64, Bytes> = TableDefinition::new("led
 pub(super) const REQUESTS: TableDefinition<&[u8; 20], Bytes> = TableDefinition::new("requests");
 /// Lease → what is still to do at its target.
 pub(super) const OUTBOX: TableDefinition<&[u8; 20], Bytes> = TableDefinition::new("outbox");
+/// Target → [`Held`]: only for targets that must be told.
+pub(super) const TARGETS: TableDefinition<&str, Bytes> = TableDefinition::new("targets");
 /// SPIFFE ID → open tasks.
 pub(super) const AGENTS: TableDefinition<&str, u32> = TableDefinition::new("agents");
 /// Digest → policy set, archived.
@@ -173,6 +175,39 @@ pub(super) fn deadline(key: &[u8; 24]) -> (Timestamp, TaskId) {
     due.copy_from_slice(&key[..8]);
     task.copy_from_slice(&key[8..]);
     (Timestamp(u64::from_be_bytes(due)), TaskId::from_bytes(task))
+}
+
+/// How many leases are alive at a target that must be told of their ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Held {
+    /// Those that have not begun to end.
+    pub live: u64,
+    /// Those that have begun to end without being confirmed dead.
+    pub revoking: u64,
+}
+
+impl Held {
+    /// The target counts them no longer.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// One lease was this and is that now.
+    pub(super) fn moved(mut self, before: Option<&LeaseState>, after: &LeaseState) -> Self {
+        match before {
+            Some(LeaseState::Issuing | LeaseState::Active) => {
+                self.live = self.live.saturating_sub(1)
+            }
+            Some(LeaseState::Revoking { .. }) => self.revoking = self.revoking.saturating_sub(1),
+            Some(LeaseState::Ended { .. }) | None => {}
+        }
+        match after {
+            LeaseState::Issuing | LeaseState::Active => self.live += 1,
+            LeaseState::Revoking { .. } => self.revoking += 1,
+            LeaseState::Ended { .. } => {}
+        }
+        self
+    }
 }
 
 /// Names one idempotency key of one caller for one call.

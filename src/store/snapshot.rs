@@ -1,12 +1,13 @@
 //! Reading the state as of one commit.
 
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use quietus_core::{Digest, Guards, Lease, LeaseId, Task, TaskId, Timestamp};
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::StoreError;
-use super::rows::{self, Effect, RequestKey, RequestRow, Stub};
+use super::rows::{self, Effect, Held, RequestKey, RequestRow, Stub};
 
 /// The state as of one commit; later ones do not show.
 pub struct Snapshot {
@@ -272,6 +273,20 @@ impl Snapshot {
             }
         }
         Ok(out)
+    }
+
+    /// How many leases are alive at each target that must be told of their ends; targets without any are left out.
+    pub fn held(&self) -> Result<BTreeMap<String, Held>, StoreError> {
+        let targets = self.read.open_table(rows::TARGETS)?;
+        let mut held = BTreeMap::new();
+        for row in targets.iter()? {
+            let (name, row) = row?;
+            held.insert(
+                name.value().to_owned(),
+                rows::decode("targets", row.value())?,
+            );
+        }
+        Ok(held)
     }
 
     /// An archived policy set.

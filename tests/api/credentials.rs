@@ -391,6 +391,32 @@ async fn scopes_that_make_no_sense_are_refused_by_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_too_large_or_that_the_kind_does_not_take_is_refused_by_field() {
+    use v1::request_credential_request::Key;
+    let mut stage = Stage::new().await;
+    let task = open(&mut stage.agent).await;
+    let seq = stage.seq();
+    let line = |length| Key::SshPublicKey("k".repeat(length));
+    for (key, field) in [
+        (Key::Csr(Vec::new()), "csr"),
+        (Key::Csr(vec![0x30; 16 * 1024 + 1]), "csr"),
+        (line(0), "ssh_public_key"),
+        (line(16 * 1024 + 1), "ssh_public_key"),
+        // A token is bound to the certificate of the call.
+        (Key::Csr(vec![0x30]), "key"),
+        (Key::Csr(vec![0x30; 16 * 1024]), "key"),
+        (line(1), "key"),
+        (line(16 * 1024), "key"),
+    ] {
+        let mut ask = wants(&task, &[READ]);
+        ask.key = Some(key);
+        invalid(stage.agent.request_credential(ask).await, field);
+    }
+    assert_eq!(stage.events_since(seq), [""; 0]);
+    assert_eq!(stage.look(&task.id).await.0.issued_leases, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn less_than_a_second_is_no_lifetime() {
     let mut stage = Stage::new().await;
     let task = open(&mut stage.agent).await;
@@ -463,6 +489,7 @@ async fn renewing_gives_a_later_end_and_the_old_token_keeps_its_own() {
     assert_eq!((&renewed.id, renewed.renewals), (&lease.id, 1));
     assert_eq!(renewed.expires_at.unwrap().seconds, stage.now() + 90);
     assert_eq!(renewed.scopes, lease.scopes);
+    assert_eq!(renewed.issued_at, lease.issued_at);
     assert_ne!(renewed.fingerprint, lease.fingerprint);
 
     assert!(stage.is_active(&first).await && stage.is_active(&second).await);

@@ -242,8 +242,10 @@ pub async fn request(client: &mut BrokerClient<Channel>, task: &v1::Task) -> (v1
 }
 
 pub fn jwt(credential: Option<v1::Credential>) -> String {
-    let v1::credential::Kind::Jwt(token) = credential.unwrap().kind.unwrap();
-    token
+    match credential.unwrap().kind.unwrap() {
+        v1::credential::Kind::Jwt(token) => token,
+        other => panic!("no token but {other:?}"),
+    }
 }
 
 pub async fn is_active(client: &mut VerificationClient<Channel>, token: &str) -> bool {

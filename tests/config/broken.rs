@@ -23,7 +23,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "kind = \"jwt\"",
         "kind = \"ldap\"",
-        "unknown variant `ldap`, expected `jwt`",
+        "unknown variant `ldap`, expected one of `jwt`, `postgres`, `x509`",
     ),
     (
         "[limits]",

@@ -7,6 +7,7 @@ mod lookups;
 mod policies;
 mod samples;
 mod svids;
+mod targets;
 
 use std::fs;
 use std::path::{Path, PathBuf};

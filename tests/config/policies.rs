@@ -188,7 +188,7 @@ fn target(target: &Target) -> TargetFacts {
         name: target.name.clone(),
         environment: target.environment.clone(),
         sensitivity: target.sensitivity.into(),
-        kind: target.kind.as_str().to_owned(),
+        kind: target.kind().as_str().to_owned(),
     }
 }
 

@@ -66,7 +66,7 @@ async fn with_no_space_nothing_is_granted_and_everything_can_be_ended() {
     }
 }
 
-async fn nothing_is_granted(inside: &Inside, engine: &Engine, minted: &Minted) {
+async fn nothing_is_granted(inside: &Inside, engine: &Arc<Engine>, minted: &Minted) {
     let agent = &inside.agents[0];
     let task = minted.lease.id.task;
     let seq = engine.status().header.seq;

@@ -48,6 +48,7 @@ pub fn grant(agent: &str, enforced: Enforced) -> Grant {
         target: "orders-db".parse().unwrap(),
         scopes: vec![super::ORDERS.parse().unwrap()],
         enforced,
+        renewable: true,
         ttl: None,
         policy_max: None,
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use quietus::clock::TimeSource;
 use quietus::config::Config;
 use quietus::dev::DevCa;
-use quietus::engine::{Engine, Error, Issued, Once, OpenRequest, RequestOrder, StartError};
+use quietus::engine::{Engine, Error, Issued, Mode, Once, OpenRequest, RequestOrder, StartError};
+use quietus::issuers::Credential;
 use quietus::store::Store;
 use quietus::tls::{Credentials, SvidFiles};
 use quietus::trust::Trust;
@@ -83,7 +84,10 @@ impl Inside {
             self.id(),
             Arc::clone(&self.trust),
             self.time(),
-            accept_restored,
+            Mode {
+                accept_restored,
+                ..Mode::default()
+            },
         )
         .await
     }
@@ -200,7 +204,7 @@ pub async fn open_for(
 }
 
 pub async fn mint(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     agent: &VerifiedSvid,
     task: TaskId,
     scope: &str,
@@ -209,19 +213,27 @@ pub async fn mint(
         task,
         scopes: vec![scope.parse().unwrap()],
         ttl: None,
+        key: None,
     };
     let issued = engine.request_credential(agent, order, once()).await;
     issued.map(minted)
 }
 
-pub async fn renew(engine: &Engine, agent: &VerifiedSvid, id: LeaseId) -> Result<Minted, Error> {
+pub async fn renew(
+    engine: &Arc<Engine>,
+    agent: &VerifiedSvid,
+    id: LeaseId,
+) -> Result<Minted, Error> {
     let issued = engine.renew_lease(agent, id, None, once()).await;
     issued.map(minted)
 }
 
 fn minted(issued: Issued) -> Minted {
+    let Credential::Jwt(token) = &issued.credential else {
+        panic!("no token but {:?}", issued.credential);
+    };
     Minted {
-        token: issued.token.expose().to_owned(),
+        token: token.expose().to_owned(),
         lease: issued.lease,
     }
 }

@@ -20,7 +20,7 @@ fn step(inside: &Inside, seconds: i64) {
     inside.world.time.set_wall(Timestamp::from_seconds(wall));
 }
 
-async fn one_minted(inside: &Inside, engine: &Engine) -> Minted {
+async fn one_minted(inside: &Inside, engine: &Arc<Engine>) -> Minted {
     let agent = &inside.agents[0];
     let task = open(engine, agent).await.unwrap().id;
     mint(engine, agent, task, ORDERS).await.unwrap()

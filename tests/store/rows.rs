@@ -83,9 +83,9 @@ async fn happen(store: &Store, rng: &mut Rng, now: Timestamp) -> Outcome {
     let enforced = *rng.pick(&[Enforced::AtBroker, Enforced::AtTarget]);
     let event = match rng.below(12) {
         0..3 => Event::Issue(grant("a", enforced)),
-        3 => Event::Renew(lease, grant("a", Enforced::AtBroker)),
+        3 => Event::Renew(lease, grant("a", enforced)),
         4 => Event::EndLeases(Which::One(lease), Cause::Returned),
-        5 => Event::IssueSettled(lease, Ok(())),
+        5 => Event::IssueSettled(lease, Ok(rng.one_in(2).then_some(Digest([3; 32])))),
         6 => Event::IssueSettled(lease, Err("no".to_owned())),
         7 => Event::RevokeSettled(lease, Err("not now".to_owned())),
         8 | 9 => Event::RevokeSettled(lease, Ok(Confirmation::DeletedAtTarget)),

@@ -1,24 +1,38 @@
 //! What happens at targets: outside the commit path, each target by itself, so that a slow or dead one delays nobody
 //! else.
+//!
+//! Two rules keep a credential from outliving its lease. What is to be made is committed before its target is called
+//! (`make.rs`), and a lease that is ended while its credential is being made is revoked only after that call is over
+//! (`Site::making`). What is to be unmade lies in the store until its death is confirmed (`keeper.rs`).
 
+mod backoff;
 mod breaker;
+mod keeper;
+mod look;
 mod make;
+mod unmake;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use quietus_core::TargetName;
-use tokio::sync::Semaphore;
+use quietus_core::{Enforced, LeaseId, LeaseState, TargetName, Timestamp};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::Error;
 use crate::config::{Config, Target};
-use crate::issuers::{self, BuildError, Issuer, Shared};
+use crate::issuers::{BuildError, Builder, Failure, Issuer, Shared};
+use crate::store::Commit;
 
-pub(super) use breaker::Breaker;
+pub use look::{Checked, Swept, TargetState};
+
+use breaker::Breaker;
 
 /// Every configured target.
 pub(super) struct Targets {
     sites: BTreeMap<TargetName, Arc<Site>>,
+    /// Leases to end at targets that are not configured.
+    homeless: Inbox,
 }
 
 /// One target: what makes its credentials, and how it is doing.
@@ -27,44 +41,172 @@ pub(super) struct Site {
     pub(super) target: Target,
     /// What makes its credentials.
     pub(super) issuer: Arc<dyn Issuer>,
-    /// Calls that may be made at once.
-    pub(super) permits: Arc<Semaphore>,
     /// Whether it is worth calling.
     pub(super) breaker: Breaker,
+    permits: Semaphore,
+    making: Mutex<BTreeSet<LeaseId>>,
+    inbox: Inbox,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// Leases that are to be ended at a target, as they come.
+struct Inbox {
+    send: mpsc::UnboundedSender<LeaseId>,
+    /// Until its keeper starts.
+    receive: Mutex<Option<mpsc::UnboundedReceiver<LeaseId>>>,
+}
+
+/// A lease whose credential is being made or renewed; until it is dropped nobody unmakes it.
+pub(super) struct Making<'a> {
+    site: &'a Site,
+    lease: LeaseId,
 }
 
 impl Targets {
     /// Builds the issuer of each; opens no connection.
-    pub(super) fn build(config: &Config, shared: &Shared) -> Result<Self, BuildError> {
+    pub(super) fn build(
+        config: &Config,
+        shared: &Shared,
+        build: &Builder,
+    ) -> Result<Self, BuildError> {
         let site = |target: &Target| {
-            let issuer = issuers::build(target, shared)?;
-            let site = Site {
-                permits: Arc::new(Semaphore::new(target.concurrency.get() as usize)),
-                breaker: Breaker::default(),
-                target: target.clone(),
-                issuer,
-            };
+            let issuer = build(target, shared)?;
+            let site = Site::new(target.clone(), issuer, Arc::clone(&shared.now));
             Ok((target.name.clone(), Arc::new(site)))
         };
-        let sites = config.targets().map(site).collect::<Result<_, _>>()?;
-        Ok(Self { sites })
+        Ok(Self {
+            sites: config.targets().map(site).collect::<Result<_, _>>()?,
+            homeless: Inbox::new(),
+        })
     }
 
     /// The target of this name.
     pub(super) fn site(&self, name: &TargetName) -> Result<&Arc<Site>, Error> {
         self.sites.get(name).ok_or_else(|| {
-            let message = format!("there is no target {name}: see `quietus status`");
+            let message = format!("there is no target {name}: see `quietus target list`");
             Error::invalid("scopes", message)
         })
+    }
+
+    /// Every target, by name.
+    pub(super) fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
+        self.sites.values()
+    }
+
+    /// The leases that a commit leaves to be ended at their targets.
+    pub(super) fn doomed(&self, commit: &Commit) -> Vec<(TargetName, LeaseId)> {
+        let leases = commit.change.iter().flat_map(|change| &change.leases);
+        leases
+            .filter(|lease| lease.enforced == Enforced::AtTarget)
+            .filter(|lease| matches!(lease.state, LeaseState::Revoking { .. }))
+            .map(|lease| (lease.target.clone(), lease.id))
+            .collect()
+    }
+
+    /// Has them ended.
+    pub(super) fn heed(&self, doomed: Vec<(TargetName, LeaseId)>) {
+        for (target, lease) in doomed {
+            let inbox = match self.sites.get(&target) {
+                Some(site) => &site.inbox,
+                None => &self.homeless,
+            };
+            inbox.put(lease);
+        }
     }
 }
 
 impl Site {
+    fn new(
+        target: Target,
+        issuer: Arc<dyn Issuer>,
+        now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Self {
+        Self {
+            permits: Semaphore::new(target.concurrency.get() as usize),
+            breaker: Breaker::default(),
+            making: Mutex::default(),
+            inbox: Inbox::new(),
+            target,
+            issuer,
+            now,
+        }
+    }
+
     /// Whether the target is worth asking for another credential.
     pub(super) fn admit(&self) -> Result<(), Error> {
-        match self.breaker.is_open() {
-            false => Ok(()),
-            true => Err(Error::Away(self.target.name.clone())),
+        match self.issuer.abilities().enforced == Enforced::AtBroker || self.breaker.passes() {
+            true => Ok(()),
+            false => Err(Error::Away(self.target.name.clone())),
         }
+    }
+
+    /// Calls the target, within its limits on time and on calls at once.
+    pub(super) async fn call<T>(
+        &self,
+        calling: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let limited = async {
+            let _permit = self.permits.acquire().await;
+            tokio::time::timeout(self.target.timeout, calling).await
+        };
+        // Who waits in line that long finds a target that does not keep up.
+        let answer = match tokio::time::timeout(2 * self.target.timeout, limited).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(self.too_late()),
+        };
+        let now = (self.now)();
+        match &answer {
+            Ok(_) => self.breaker.answered(now, None),
+            Err(Failure::Said(no)) => self.breaker.answered(now, Some(no)),
+            Err(Failure::Away(why)) => self.breaker.is_away_now(now, why),
+        }
+        answer
+    }
+
+    fn too_late(&self) -> Failure {
+        let limit = humantime::format_duration(self.target.timeout);
+        Failure::away(format_args!("no answer within {limit}"))
+    }
+
+    /// Keeps the lease's credential from being unmade until the guard is dropped.
+    pub(super) fn making(&self, lease: LeaseId) -> Making<'_> {
+        self.makings().insert(lease);
+        Making { site: self, lease }
+    }
+
+    fn is_making(&self, lease: LeaseId) -> bool {
+        self.makings().contains(&lease)
+    }
+
+    fn makings(&self) -> std::sync::MutexGuard<'_, BTreeSet<LeaseId>> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever found it being made left it to us.
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.site.makings().remove(&self.lease);
+        self.site.inbox.put(self.lease);
+    }
+}
+
+impl Inbox {
+    fn new() -> Self {
+        let (send, receive) = mpsc::unbounded_channel();
+        Self {
+            send,
+            receive: Mutex::new(Some(receive)),
+        }
+    }
+
+    /// A broker that is stopping takes no more; the store has it.
+    fn put(&self, lease: LeaseId) {
+        let _ = self.send.send(lease);
+    }
+
+    fn take(&self) -> Option<mpsc::UnboundedReceiver<LeaseId>> {
+        let mut receive = self.receive.lock().unwrap_or_else(PoisonError::into_inner);
+        receive.take()
     }
 }

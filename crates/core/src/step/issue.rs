@@ -156,8 +156,10 @@ fn renewable(
     if let Some((selector, _)) = view.guards.fallen(agent, Some(&lease.target), lease.epoch) {
         return Err(Refusal::Revoked(selector.clone()));
     }
+    // A target that has become one of another kind since knows nothing of a credential of the old kind.
+    let can = grant.renewable && grant.enforced == lease.enforced;
     match lease.is_active(now) {
-        true if grant.renewable => Ok(lease.clone()),
+        true if can => Ok(lease.clone()),
         true => Err(Refusal::NotRenewable),
         // Being made, it has nothing yet to be renewed.
         false if lease.is_live() && now < lease.expires_at => Err(Refusal::NotRenewable),

@@ -152,6 +152,7 @@ pub fn lease(number: u32) -> Lease {
         scopes: scopes(&["orders-db:read:orders"]),
         enforced: Enforced::AtBroker,
         issued_at: NOW,
+        renewed_at: None,
         expires_at: at(60),
         bound: Bound::Config,
         certificate: Digest([1; 32]),
@@ -187,6 +188,7 @@ pub fn refused_from(cause: Cause, at: Timestamp) -> LeaseState {
         since: at,
         at,
         confirmed: Confirmation::RefusedByIntrospection,
+        attempts: 0,
     }
 }
 
@@ -196,6 +198,7 @@ pub fn deleted(cause: Cause, since: Timestamp, at: Timestamp) -> LeaseState {
         since,
         at,
         confirmed: Confirmation::DeletedAtTarget,
+        attempts: 0,
     }
 }
 
@@ -206,6 +209,7 @@ pub fn grant() -> Grant {
         target: target("orders-db"),
         scopes: scopes(&["orders-db:read:orders"]),
         enforced: Enforced::AtBroker,
+        renewable: true,
         ttl: None,
         policy_max: None,
     }

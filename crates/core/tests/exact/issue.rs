@@ -17,8 +17,7 @@ fn issue(task: &Task, grant: &Grant) -> Step {
 }
 
 fn again(task: &Task, lease: &Lease, now: Timestamp) -> Option<IssueOrder> {
-    let none = Guards::default();
-    IssueOrder::repeat(task, lease, &none, now).or(IssueOrder::resume(task, lease, &none, now))
+    IssueOrder::repeat(task, lease, &Guards::default(), now)
 }
 
 /// What is written when the first lease of `task` is this.
@@ -48,7 +47,30 @@ fn at_the_broker_a_lease_is_active_at_once() {
 fn at_a_target_it_is_an_intent_first() {
     let step = issue(&task(), &for_target("orders-db", Enforced::AtTarget));
     let lease = far(0, LeaseState::Issuing);
-    assert_eq!(step, issued(task(), lease, vec![Effect::Issue(id(0))]));
+    let Outcome::Issued(order) = step.outcome.clone() else {
+        panic!("{step:?}");
+    };
+    assert_eq!((order.agent(), order.lease()), (&coder(), &lease));
+    assert_eq!(order.issued_at(), NOW);
+    let expected = Step {
+        task: became(with(task(), std::slice::from_ref(&lease))),
+        leases: vec![lease],
+        effects: vec![Effect::Issue(id(0))],
+        outcome: Outcome::Issued(order),
+    };
+    assert_eq!(step, expected);
+}
+
+#[test]
+fn whether_it_may_be_renewed_later_changes_nothing_now() {
+    for enforced in [Enforced::AtBroker, Enforced::AtTarget] {
+        let able = for_target("orders-db", enforced);
+        let unable = Grant {
+            renewable: false,
+            ..able.clone()
+        };
+        assert_eq!(issue(&task(), &able), issue(&task(), &unable));
+    }
 }
 
 #[test]
@@ -251,9 +273,23 @@ fn an_order_tells_what_was_granted() {
     let order = again(&task(), &lease(0), at(9)).unwrap();
     assert_eq!((order.agent(), order.lease()), (&coder(), &lease(0)));
     assert_eq!(order.issued_at(), NOW);
-    let intent = far(0, LeaseState::Issuing);
-    let order = again(&task(), &intent, at(9)).unwrap();
-    assert_eq!((order.lease(), order.issued_at()), (&intent, at(9)));
+    let made = far(0, LeaseState::Active);
+    let order = again(&task(), &made, at(9)).unwrap();
+    assert_eq!((order.lease(), order.issued_at()), (&made, NOW));
+}
+
+#[test]
+fn the_order_of_a_renewed_lease_is_of_its_last_renewal() {
+    for lease in [lease(0), far(0, LeaseState::Active)] {
+        let renewed = Lease {
+            renewed_at: Some(at(5)),
+            renewals: 1,
+            ..lease
+        };
+        let order = again(&task(), &renewed, at(9)).unwrap();
+        assert_eq!((order.lease(), order.issued_at()), (&renewed, at(5)));
+        assert_eq!(order.lease().issued_at, NOW);
+    }
 }
 
 #[test]
@@ -274,25 +310,20 @@ fn an_order_comes_again_only_while_its_lease_is_good() {
             at(9),
         ),
         (task(), lease(0), at(60)),
+        (task(), far(0, LeaseState::Active), at(60)),
+        (task(), far(0, LeaseState::Issuing), at(9)),
         (task(), far(0, LeaseState::Issuing), at(60)),
+        (task(), far(0, deleted(Cause::Returned, NOW, at(5))), at(9)),
         (overdue.clone(), lease(0), at(9)),
-        (overdue, far(0, LeaseState::Issuing), at(9)),
+        (overdue, far(0, LeaseState::Active), at(9)),
         (closing(), lease(0), at(9)),
-        (closing(), far(0, LeaseState::Issuing), at(9)),
+        (closing(), far(0, LeaseState::Active), at(9)),
         (closed(NOW), lease(0), at(9)),
         (living(), lease(0), at(10)),
     ];
     for (task, lease, now) in cases {
         assert_eq!(again(&task, &lease, now), None, "{lease:?}");
     }
-}
-
-#[test]
-fn what_is_made_needs_no_repeating_and_what_is_not_made_cannot_be_repeated() {
-    let none = Guards::default();
-    let intent = far(0, LeaseState::Issuing);
-    assert_eq!(IssueOrder::repeat(&task(), &intent, &none, NOW), None);
-    assert_eq!(IssueOrder::resume(&task(), &lease(0), &none, NOW), None);
 }
 
 #[test]
@@ -304,9 +335,9 @@ fn no_order_comes_again_after_a_wide_revocation_though_the_sweep_is_still_on_its
         Selector::Target(target("orders-db")),
     ] {
         let guards = Guards::default().revoke(selector, operator());
-        let intent = far(0, LeaseState::Issuing);
-        assert_eq!(IssueOrder::repeat(&task(), &lease(0), &guards, NOW), None);
-        assert_eq!(IssueOrder::resume(&task(), &intent, &guards, NOW), None);
+        for lease in [lease(0), far(0, LeaseState::Active)] {
+            assert_eq!(IssueOrder::repeat(&task(), &lease, &guards, NOW), None);
+        }
     }
 }
 
@@ -316,7 +347,7 @@ fn orders_come_again_under_a_revocation_of_others_and_under_a_freeze() {
         .revoke(Selector::Target(target("mail")), operator())
         .revoke(Selector::Agent(tester()), operator())
         .freeze(Selector::All, freeze());
-    let intent = far(0, LeaseState::Issuing);
-    assert!(IssueOrder::repeat(&task(), &lease(0), &guards, NOW).is_some());
-    assert!(IssueOrder::resume(&task(), &intent, &guards, NOW).is_some());
+    for lease in [lease(0), far(0, LeaseState::Active)] {
+        assert!(IssueOrder::repeat(&task(), &lease, &guards, NOW).is_some());
+    }
 }

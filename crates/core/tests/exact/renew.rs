@@ -26,9 +26,17 @@ fn renewed(task: Task, lease: Lease, lease_due: Timestamp, now: Timestamp) -> St
     }
 }
 
+/// A grant of what [`far`] holds.
+fn there() -> Grant {
+    Grant {
+        enforced: Enforced::AtTarget,
+        ..grant()
+    }
+}
+
 fn later() -> Lease {
     Lease {
-        issued_at: at(30),
+        renewed_at: Some(at(30)),
         expires_at: at(90),
         renewals: 1,
         ..lease(0)
@@ -173,7 +181,7 @@ fn until_its_last_millisecond_a_lease_may_be_renewed() {
     let now = Timestamp(at(60).0 - 1);
     let step = renew(&lease(0), &grant(), now);
     let lease = Lease {
-        issued_at: now,
+        renewed_at: Some(now),
         expires_at: at(119),
         ..later()
     };
@@ -182,21 +190,104 @@ fn until_its_last_millisecond_a_lease_may_be_renewed() {
 }
 
 #[test]
-fn what_its_target_enforces_cannot_be_renewed() {
-    for state in [LeaseState::Active, LeaseState::Issuing] {
-        let step = renew(&far(0, state), &grant(), at(30));
+fn a_second_renewal_keeps_the_first_issue_and_forgets_the_first_renewal() {
+    let again = Lease {
+        renewed_at: Some(at(45)),
+        expires_at: at(105),
+        renewals: 2,
+        ..later()
+    };
+    let task = with(task(), &[later()]);
+    let step = renew(&later(), &grant(), at(45));
+    assert_eq!(step, renewed(task, again, at(90), at(45)));
+}
+
+#[test]
+fn what_its_target_enforces_is_renewed_if_the_grant_says_that_it_can_be() {
+    let known = Lease {
+        fingerprint: Some(Digest([3; 32])),
+        ..far(0, LeaseState::Active)
+    };
+    let lease = Lease {
+        enforced: Enforced::AtTarget,
+        fingerprint: known.fingerprint,
+        ..later()
+    };
+    let task = with(task(), std::slice::from_ref(&known));
+    let step = renew(&known, &there(), at(30));
+    assert_eq!(step, renewed(task, lease, at(60), at(30)));
+}
+
+#[test]
+fn a_renewal_at_a_target_may_shorten_too() {
+    let short = Grant {
+        ttl: Some(secs(5)),
+        ..there()
+    };
+    let lease = Lease {
+        enforced: Enforced::AtTarget,
+        expires_at: at(35),
+        bound: Bound::Request,
+        ..later()
+    };
+    let task = with(task(), std::slice::from_ref(&lease));
+    let step = renew(&far(0, LeaseState::Active), &short, at(30));
+    assert_eq!(step, renewed(task, lease, at(35), at(30)));
+}
+
+#[test]
+fn what_is_not_made_yet_cannot_be_renewed() {
+    for renewable in [true, false] {
+        let grant = Grant {
+            renewable,
+            ..there()
+        };
+        let step = renew(&far(0, LeaseState::Issuing), &grant, at(30));
         assert_eq!(step, refused(Refusal::NotRenewable));
     }
 }
 
 #[test]
-fn a_grant_for_the_broker_does_not_make_a_target_renew() {
-    let here = Grant {
-        enforced: Enforced::AtBroker,
-        ..grant()
+fn what_the_grant_does_not_call_renewable_is_not_renewed() {
+    for (lease, grant) in [
+        (lease(0), grant()),
+        (far(0, LeaseState::Active), there()),
+        (far(0, LeaseState::Issuing), there()),
+    ] {
+        let fixed = Grant {
+            renewable: false,
+            ..grant
+        };
+        let step = renew(&lease, &fixed, at(30));
+        assert_eq!(step, refused(Refusal::NotRenewable), "{lease:?}");
+    }
+}
+
+#[test]
+fn what_is_gone_is_gone_before_it_is_not_renewable() {
+    let fixed = Grant {
+        renewable: false,
+        ..there()
     };
-    let step = renew(&far(0, LeaseState::Active), &here, at(30));
-    assert_eq!(step, refused(Refusal::NotRenewable));
+    for (state, now) in [
+        (LeaseState::Active, at(60)),
+        (LeaseState::Issuing, at(60)),
+        (revoking(Cause::Returned, NOW), at(30)),
+        (deleted(Cause::Returned, NOW, NOW), at(30)),
+    ] {
+        for grant in [there(), fixed.clone()] {
+            let step = renew(&far(0, state.clone()), &grant, now);
+            assert_eq!(step, refused(Refusal::LeaseEnded), "{state:?}");
+        }
+    }
+}
+
+#[test]
+fn a_grant_for_the_broker_does_not_make_a_target_renew_nor_the_other_way_about() {
+    for (lease, grant) in [(far(0, LeaseState::Active), grant()), (lease(0), there())] {
+        let step = renew(&lease, &grant, at(30));
+        assert_eq!(step, refused(Refusal::NotRenewable), "{lease:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use quietus_core::*;
 
 use crate::fixtures::*;
 
-fn issue_settled(answer: Result<(), &str>) -> Event {
+fn issue_settled(answer: Result<Option<Digest>, &str>) -> Event {
     Event::IssueSettled(id(0), answer.map_err(str::to_owned))
 }
 
@@ -43,8 +43,42 @@ fn states() -> [LeaseState; 4] {
 fn an_issue_that_is_done_makes_the_lease_active() {
     let leases = [far(0, LeaseState::Issuing)];
     let task = with(task(), &leases);
-    let step = run(&task, &leases, issue_settled(Ok(())), at(5));
+    let step = run(&task, &leases, issue_settled(Ok(None)), at(5));
     assert_eq!(step, settled(task, far(0, LeaseState::Active), vec![]));
+}
+
+#[test]
+fn a_fingerprint_that_becomes_known_is_kept_and_none_keeps_the_one_there_was() {
+    let digest = |byte| Some(Digest([byte; 32]));
+    let marked = |state, fingerprint| Lease {
+        fingerprint,
+        ..far(0, state)
+    };
+    for (before, told, after) in [
+        (None, None, None),
+        (None, digest(3), digest(3)),
+        (digest(2), None, digest(2)),
+        (digest(2), digest(3), digest(3)),
+    ] {
+        let leases = [marked(LeaseState::Issuing, before)];
+        let task = with(task(), &leases);
+        let step = run(&task, &leases, issue_settled(Ok(told)), at(5));
+        let lease = marked(LeaseState::Active, after);
+        assert_eq!(step, settled(task, lease, vec![]));
+    }
+}
+
+#[test]
+fn an_issue_that_failed_keeps_the_fingerprint_by_which_it_is_revoked() {
+    let marked = |state| Lease {
+        fingerprint: Some(Digest([2; 32])),
+        ..far(0, state)
+    };
+    let leases = [marked(LeaseState::Issuing)];
+    let before = with(task(), &leases);
+    let step = run(&before, &leases, issue_settled(Err("timeout")), NOW);
+    let lease = marked(tried(Cause::IssueFailed, 0, "timeout"));
+    assert_eq!(step.leases, [lease]);
 }
 
 #[test]
@@ -64,7 +98,7 @@ fn an_issue_that_failed_is_revoked_all_the_same() {
 #[test]
 fn an_answer_to_an_issue_that_nobody_waits_for_changes_nothing() {
     for state in states().into_iter().skip(1) {
-        for answer in [Ok(()), Err("timeout")] {
+        for answer in [Ok(None), Ok(Some(Digest([3; 32]))), Err("timeout")] {
             let leases = [far(0, state.clone())];
             let step = run(
                 &with(task(), &leases),
@@ -83,7 +117,7 @@ fn a_late_issue_does_not_revive_a_lease_whose_task_has_ended() {
     let step = run(
         &with(closing(), &leases),
         &leases,
-        issue_settled(Ok(())),
+        issue_settled(Ok(None)),
         at(5),
     );
     assert_eq!(step, unchanged());
@@ -91,7 +125,7 @@ fn a_late_issue_does_not_revive_a_lease_whose_task_has_ended() {
 
 #[test]
 fn a_confirmed_revocation_ends_the_lease_and_keeps_since_when() {
-    for confirmed in [Confirmation::DeletedAtTarget, Confirmation::ExpiredAtTarget] {
+    for confirmed in Confirmation::ALL {
         let leases = [far(0, revoking(Cause::Returned, NOW))];
         let before = with(task(), &leases);
         let step = run(&before, &leases, revoke_settled(Ok(confirmed)), at(5));
@@ -104,6 +138,7 @@ fn a_confirmed_revocation_ends_the_lease_and_keeps_since_when() {
             since: NOW,
             at: at(5),
             confirmed,
+            attempts: 0,
         };
         assert_eq!(step, settled(after, far(0, ended), vec![]));
     }
@@ -151,6 +186,42 @@ fn a_failed_revocation_is_counted_and_asked_for_again_whatever_the_tasks_state()
 }
 
 #[test]
+fn a_lease_that_ended_tells_how_often_its_target_was_asked_in_vain() {
+    for attempts in [1, 7, u32::MAX] {
+        let leases = [far(0, tried(Cause::Returned, attempts, "refused"))];
+        let before = with(task(), &leases);
+        let answer = revoke_settled(Ok(Confirmation::OnCrl));
+        let step = run(&before, &leases, answer, at(5));
+        let after = Task {
+            revoking: 0,
+            ..before
+        };
+        let ended = LeaseState::Ended {
+            cause: Cause::Returned,
+            since: NOW,
+            at: at(5),
+            confirmed: Confirmation::OnCrl,
+            attempts,
+        };
+        assert_eq!(step, settled(after, far(0, ended), vec![]));
+    }
+}
+
+#[test]
+fn every_confirmation_is_listed_once_and_has_a_word_of_its_own() {
+    let words = Confirmation::ALL.map(Confirmation::as_str);
+    let expected = [
+        "refused_by_introspection",
+        "deleted_at_target",
+        "on_crl",
+        "on_krl",
+        "rotated_at_target",
+        "expired_at_target",
+    ];
+    assert_eq!(words, expected);
+}
+
+#[test]
 fn the_count_of_attempts_saturates() {
     let leases = [far(0, tried(Cause::Returned, u32::MAX, "refused"))];
     let before = with(task(), &leases);
@@ -182,7 +253,7 @@ fn no_answer_revives_a_closed_task() {
     let leases = [far(0, deleted(Cause::TaskEnded, NOW, at(2)))];
     let task = with(closed(at(2)), &leases);
     for event in [
-        issue_settled(Ok(())),
+        issue_settled(Ok(None)),
         issue_settled(Err("timeout")),
         revoke_settled(Ok(Confirmation::DeletedAtTarget)),
         revoke_settled(Err("timeout")),
@@ -199,7 +270,7 @@ fn an_answer_about_an_unknown_lease_changes_nothing() {
     }];
     let task = with(task(), &leases);
     for event in [
-        issue_settled(Ok(())),
+        issue_settled(Ok(None)),
         issue_settled(Err("timeout")),
         revoke_settled(Ok(Confirmation::DeletedAtTarget)),
         revoke_settled(Err("timeout")),

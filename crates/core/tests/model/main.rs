@@ -19,7 +19,7 @@ use register::Register;
 use store::Store;
 use world::World;
 
-const EVERY_OUTCOME: [&str; 28] = [
+const EVERY_OUTCOME: [&str; 29] = [
     "Alive { identity_renewed: false }",
     "Alive { identity_renewed: true }",
     "FROZEN",
@@ -38,6 +38,7 @@ const EVERY_OUTCOME: [&str; 28] = [
     "Purged",
     "REVOKED",
     "Renewed",
+    "Renewed at its target",
     "Rescheduled",
     "Settled",
     "TASK_NOT_YOURS",
@@ -74,6 +75,7 @@ fn every_step_is_as_the_register_has_it() {
             store: Store::default(),
             opened: 0,
             shown: None,
+            mark: None,
             seen: &seen,
         };
         ops.into_iter().for_each(|op| world.play(op));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quietus_core::{AgentId, Scope, Selector, TargetName};
+use quietus_core::{AgentId, Digest, Scope, Selector, TargetName};
 
 pub const AGENTS: [&str; 3] = [
     "spiffe://prod.example/coder",
@@ -43,6 +43,11 @@ pub fn selector(number: u8) -> Selector {
         4..=6 => Selector::Agent(agent(usize::from(number) - 4)),
         _ => Selector::Target(target(usize::from(number) - 7)),
     }
+}
+
+/// What identifies a credential, by number.
+pub fn digest(mark: u8) -> Digest {
+    Digest([mark; 32])
 }
 
 pub fn millis(duration: Duration) -> u64 {

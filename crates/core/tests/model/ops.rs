@@ -31,7 +31,8 @@ pub enum Deed {
     EndTask(Cause),
     Due,
     DueOnTime,
-    IssueSettled(u32, bool),
+    /// With what identifies the credential, if that became known, or not at all.
+    IssueSettled(u32, Option<Option<u8>>),
     RevokeSettled(u32, Option<Confirmation>),
 }
 
@@ -54,6 +55,9 @@ pub struct Want {
     pub target: usize,
     pub scope: usize,
     pub at_target: bool,
+    pub renewable: bool,
+    /// What identifies the credential, if it is known beforehand.
+    pub mark: Option<u8>,
     pub ttl: Option<u64>,
     pub cap: Option<u64>,
 }
@@ -64,6 +68,7 @@ pub enum Twist {
     No,
     Target,
     Scope,
+    Place,
 }
 
 pub fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -111,7 +116,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         8 => ending,
         2 => Just(Deed::Due),
         3 => Just(Deed::DueOnTime),
-        8 => (lease(), any::<bool>()).prop_map(|(lease, ok)| Deed::IssueSettled(lease, ok)),
+        8 => (lease(), made()).prop_map(|(lease, made)| Deed::IssueSettled(lease, made)),
         10 => (lease(), confirmed()).prop_map(|(lease, how)| Deed::RevokeSettled(lease, how)),
     ]
 }
@@ -151,11 +156,16 @@ fn svid() -> impl Strategy<Value = Svid> {
 }
 
 fn confirmed() -> impl Strategy<Value = Option<Confirmation>> {
-    prop::sample::select(vec![
-        None,
-        Some(Confirmation::DeletedAtTarget),
-        Some(Confirmation::ExpiredAtTarget),
-    ])
+    let how = prop::sample::select(&Confirmation::ALL);
+    prop_oneof![1 => Just(None), 2 => how.prop_map(Some)]
+}
+
+fn made() -> impl Strategy<Value = Option<Option<u8>>> {
+    prop_oneof![1 => Just(None), 2 => mark().prop_map(Some)]
+}
+
+fn mark() -> impl Strategy<Value = Option<u8>> {
+    prop::option::of(0..3u8)
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -168,20 +178,31 @@ fn want() -> impl Strategy<Value = Want> {
         0..2usize,
         0..2usize,
         any::<bool>(),
+        prop::bool::weighted(0.8),
+        mark(),
         maybe(span()),
         maybe(span()),
     )
-        .prop_map(|(target, scope, at_target, ttl, cap)| Want {
-            target,
-            scope,
-            at_target,
-            ttl,
-            cap,
-        })
+        .prop_map(
+            |(target, scope, at_target, renewable, mark, ttl, cap)| Want {
+                target,
+                scope,
+                at_target,
+                renewable,
+                mark,
+                ttl,
+                cap,
+            },
+        )
 }
 
 fn twist() -> impl Strategy<Value = Twist> {
-    prop_oneof![8 => Just(Twist::No), 1 => Just(Twist::Target), 1 => Just(Twist::Scope)]
+    prop_oneof![
+        8 => Just(Twist::No),
+        1 => Just(Twist::Target),
+        1 => Just(Twist::Scope),
+        1 => Just(Twist::Place),
+    ]
 }
 
 fn lease_cause() -> impl Strategy<Value = Cause> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quietus_core::*;
 
-use crate::names::{AGENTS, REASON, agent, millis, scopes, target};
+use crate::names::{AGENTS, REASON, agent, digest, millis, scopes, target};
 use crate::ops::Want;
 
 pub struct Register {
@@ -40,9 +40,11 @@ pub struct Line {
     pub at_target: bool,
     pub epoch: u64,
     pub from: u64,
+    pub renewed: Option<u64>,
     pub until: u64,
     pub bound: Bound,
     pub certificate: Digest,
+    pub mark: Option<u8>,
     pub renewals: u32,
     pub made: bool,
     pub over: Option<(Cause, u64)>,
@@ -265,9 +267,11 @@ impl Page {
             at_target: want.at_target,
             epoch: register.epoch,
             from: register.now,
+            renewed: None,
             until,
             bound,
             certificate: svid.certificate,
+            mark: want.mark,
             renewals: 0,
             made: !want.at_target,
             over: None,
@@ -306,7 +310,8 @@ impl Page {
         let line = self.line(number).unwrap();
         line.until = until;
         line.bound = bound;
-        line.from = register.now;
+        line.renewed = Some(register.now);
+        line.mark = want.mark.or(line.mark);
         line.certificate = svid.certificate;
         line.renewals += 1;
         self.show(svid);
@@ -328,7 +333,8 @@ impl Page {
         if line.over.is_some() || line.until <= register.now {
             return Some(Refusal::LeaseEnded);
         }
-        line.at_target.then_some(Refusal::NotRenewable)
+        let can = want.renewable && line.made && line.at_target == want.at_target;
+        (!can).then_some(Refusal::NotRenewable)
     }
 
     fn end(&mut self, register: &Register, numbers: &[u32], cause: &Cause) -> Vec<Effect> {
@@ -398,14 +404,20 @@ impl Page {
         self.end_leases(register, expired, &Cause::Expired)
     }
 
-    pub fn issue_settled(&mut self, register: &Register, number: u32, ok: bool) -> Verdict {
+    pub fn issue_settled(
+        &mut self,
+        register: &Register,
+        number: u32,
+        made: Option<Option<u8>>,
+    ) -> Verdict {
         let id = self.lease_id(number);
         let Some(line) = self.line(number).filter(|l| !l.made && l.over.is_none()) else {
             return Verdict::plain(Outcome::Unchanged);
         };
         let mut effects = vec![];
-        if ok {
+        if let Some(mark) = made {
             line.made = true;
+            line.mark = mark.or(line.mark);
         } else {
             line.over = Some((Cause::IssueFailed, register.now));
             line.said = Some(REASON.to_owned());
@@ -487,10 +499,11 @@ impl Page {
                 false => Enforced::AtBroker,
             },
             issued_at: Timestamp(line.from),
+            renewed_at: line.renewed.map(Timestamp),
             expires_at: Timestamp(line.until),
             bound: line.bound,
             certificate: line.certificate,
-            fingerprint: None,
+            fingerprint: line.mark.map(digest),
             epoch: line.epoch,
             renewals: line.renewals,
             state: match (line.made, line.over.clone(), line.dead) {
@@ -507,6 +520,7 @@ impl Page {
                     since: Timestamp(since),
                     at: Timestamp(at),
                     confirmed,
+                    attempts: line.failures,
                 },
             },
         }

@@ -53,6 +53,11 @@ impl Store {
             );
             if let Some(old) = self.leases.insert(lease.id, lease.clone()) {
                 assert!(!old.is_ended(), "an ended lease changed: {old:?}");
+                assert_eq!(old.issued_at, lease.issued_at, "issued twice");
+                assert!(
+                    old.fingerprint.is_none() || lease.fingerprint.is_some(),
+                    "nobody knows what to revoke any more: {old:?}"
+                );
                 assert!(
                     lease_rank(&old) <= lease_rank(lease),
                     "the lease went back: {old:?}"
@@ -82,7 +87,10 @@ impl Store {
             assert!(task.live <= rules.max_live && task.issued <= rules.max_issued);
             for lease in &leases {
                 assert!(lease.expires_at <= task.deadline, "outlives its task");
-                assert!(lease.expires_at.since(lease.issued_at) <= rules.max_ttl);
+                let last = lease.renewed_at.unwrap_or(lease.issued_at);
+                assert!(lease.expires_at.since(last) <= rules.max_ttl);
+                assert!(last >= lease.issued_at);
+                assert_eq!(lease.renewed_at.is_some(), lease.renewals > 0);
                 assert_eq!(lease.expires_at.0 % 1000, 0);
             }
             assert!(task.is_open() || task.lease_due.is_none());

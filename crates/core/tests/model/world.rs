@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quietus_core::*;
 
-use crate::names::{REASON, TARGETS, agent, millis, operator, scopes, selector, target};
+use crate::names::{REASON, TARGETS, agent, digest, millis, operator, scopes, selector, target};
 use crate::ops::{Ask, Deed, Op, Svid, Twist, Want};
 use crate::register::{Line, Page, Register, Said, Verdict};
 use crate::store::Store;
@@ -18,6 +18,8 @@ pub struct World<'a> {
     pub opened: u128,
     /// The SVID shown with the last request for a credential.
     pub shown: Option<Identity>,
+    /// What identifies the credential that the next step grants, if it is known beforehand.
+    pub mark: Option<u8>,
     pub seen: &'a RefCell<BTreeSet<String>>,
 }
 
@@ -57,7 +59,7 @@ impl World<'_> {
             Deed::EndTask(cause) => self.end_task(at, cause),
             Deed::Due => self.due(at),
             Deed::DueOnTime => self.due_on_time(at),
-            Deed::IssueSettled(lot, ok) => self.issue_settled(at, lot, ok),
+            Deed::IssueSettled(lot, made) => self.issue_settled(at, lot, made),
             Deed::RevokeSettled(lot, how) => self.revoke_settled(at, lot, how),
         }
     }
@@ -73,7 +75,10 @@ impl World<'_> {
         let before = self.store.tasks[&page.id].clone();
         let view = self.store.view(page.id, &event);
         let now = Timestamp(self.register.now);
-        let step = step(&self.register.rules, view, event, now);
+        let mut step = step(&self.register.rules, view, event, now);
+        if let Some(mark) = self.mark.take() {
+            step.identify(digest(mark));
+        }
         let verdict = judge(page, &self.register, before.lease_due);
         self.note(&step);
         if step.outcome == Outcome::Purged {
@@ -152,6 +157,9 @@ impl World<'_> {
             }
             Outcome::Refused(refusal) => refusal.reason().to_owned(),
             Outcome::Alive { .. } => text,
+            Outcome::Renewed(order) if order.lease().enforced == Enforced::AtTarget => {
+                "Renewed at its target".to_owned()
+            }
             Outcome::Unchanged if step.task.is_some() => "Rescheduled".to_owned(),
             _ => text
                 .split(|c: char| !c.is_alphanumeric())
@@ -283,7 +291,7 @@ impl World<'_> {
 
     fn issue(&mut self, at: usize, ask: &Ask, want: &Want) {
         let (who, svid) = self.caller(at, ask);
-        self.shown = Some(svid);
+        (self.shown, self.mark) = (Some(svid), want.mark);
         self.take(
             at,
             Event::Issue(grant(who, svid, want)),
@@ -292,16 +300,17 @@ impl World<'_> {
     }
 
     fn renew(&mut self, at: usize, ask: &Ask, lot: u32, mut want: Want, twist: Twist) {
-        let number = self.draw_lease(at, lot, |l| l.over.is_none() && !l.at_target);
+        let number = self.draw_lease(at, lot, |l| l.over.is_none() && l.made);
         let (who, svid) = self.caller(at, ask);
-        self.shown = Some(svid);
+        (self.shown, self.mark) = (Some(svid), want.mark);
         let page = &self.pages[at];
         if let Some(line) = page.lines.get(number as usize) {
             (want.target, want.scope) = match twist {
-                Twist::No => (line.target, line.scope),
+                Twist::No | Twist::Place => (line.target, line.scope),
                 Twist::Target => (1 - line.target, line.scope),
                 Twist::Scope => (line.target, 1 - line.scope),
             };
+            want.at_target = line.at_target != matches!(twist, Twist::Place);
         }
         let event = Event::Renew(page.lease_id(number), grant(who, svid, &want));
         self.take(at, event, |page, register, _| {
@@ -334,12 +343,12 @@ impl World<'_> {
         });
     }
 
-    fn issue_settled(&mut self, at: usize, lot: u32, ok: bool) {
+    fn issue_settled(&mut self, at: usize, lot: u32, made: Option<Option<u8>>) {
         let number = self.draw_lease(at, lot, |line| !line.made && line.over.is_none());
-        let answer = ok.then_some(()).ok_or(REASON.to_owned());
+        let answer = made.map(|mark| mark.map(digest)).ok_or(REASON.to_owned());
         let event = Event::IssueSettled(self.lease_id(at, number), answer);
         self.take(at, event, |page, register, _| {
-            page.issue_settled(register, number, ok)
+            page.issue_settled(register, number, made)
         });
     }
 
@@ -492,6 +501,7 @@ fn grant(who: usize, identity: Identity, want: &Want) -> Grant {
             true => Enforced::AtTarget,
             false => Enforced::AtBroker,
         },
+        renewable: want.renewable,
         ttl: want.ttl.map(Duration::from_millis),
         policy_max: want.cap.map(Duration::from_millis),
     }

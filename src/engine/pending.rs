@@ -1,0 +1,84 @@
+//! What a broker that is started for looking would end.
+
+use quietus_core::{LeaseId, Task, TaskId};
+
+use super::{Engine, Error};
+use crate::store::Effect;
+
+/// How many rows are read at a time.
+const STRIDE: usize = 1000;
+
+/// Something that would be ended, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// A task, and every live lease under it: how many, and the stable word for what ends it.
+    Task(TaskId, u32, &'static str),
+    /// Leases of an open task that have expired are among its live ones; when the first is due is past.
+    Leases(TaskId),
+    /// A credential whose death at its target is not confirmed yet.
+    Revocation(LeaseId),
+    /// A credential that was being made when the broker stopped.
+    Unfinished(LeaseId),
+}
+
+impl Engine {
+    /// Everything that would be ended now, `most` at most.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the store cannot be read.
+    pub fn pending(&self, most: usize) -> Result<Vec<Pending>, Error> {
+        let mut pending = Vec::new();
+        self.pending_tasks(most, &mut pending)?;
+        let snapshot = self.store.read();
+        let mut after = None;
+        while pending.len() < most {
+            let page = snapshot.outbox(after, STRIDE)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.lease);
+            pending.extend(page.iter().map(|out| match out.effect {
+                Effect::Issue => Pending::Unfinished(out.lease),
+                Effect::Revoke(_) => Pending::Revocation(out.lease),
+            }));
+        }
+        pending.truncate(most);
+        Ok(pending)
+    }
+
+    fn pending_tasks(&self, most: usize, pending: &mut Vec<Pending>) -> Result<(), Error> {
+        let snapshot = self.store.read();
+        let mut after = None;
+        while pending.len() < most {
+            let page = snapshot.open_tasks(after, STRIDE)?;
+            pending.extend(page.rows.iter().filter_map(|task| self.pending_task(task)));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn pending_task(&self, task: &Task) -> Option<Pending> {
+        let now = self.now();
+        let ends = |cause| Some(Pending::Task(task.id, task.live, cause));
+        if self.store.restored().is_some() {
+            return ends("store_restored");
+        }
+        if let Some(cause) = task.overdue(now) {
+            return ends(cause.reason());
+        }
+        if self
+            .store
+            .guards()
+            .fallen(&task.agent, None, task.epoch)
+            .is_some()
+        {
+            return ends("operator");
+        }
+        if !self.is_trusted(task) {
+            return ends("identity_untrusted");
+        }
+        let expired = task.lease_due.is_some_and(|due| due <= now);
+        expired.then_some(Pending::Leases(task.id))
+    }
+}

@@ -1,0 +1,215 @@
+//! The keeper of one target: ends there what has ended here, for as long as it takes.
+//!
+//! It works through its leases in the order in which they are due, a few side by side. A target that counts as away is
+//! asked by one call at a time, as its breaker lets pass; as soon as it answers again, all that waited is due at once.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quietus_core::{Event, LeaseId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::unmake::Attempt;
+use super::{Site, Targets};
+use crate::engine::{Engine, Error};
+use crate::store::Effect;
+
+/// How often an issuer is asked for its upkeep.
+const UPKEEP: Duration = Duration::from_secs(60);
+/// How many rows of the outbox are read at a time.
+const STRIDE: usize = 1000;
+/// What is recorded with a lease whose target is gone from the configuration.
+const HOMELESS: &str = "the target is not in the broker's configuration any more: put it back, so that the \
+                        credential can be revoked there";
+
+impl Engine {
+    /// Takes up what earlier lives of the broker left undone: what was being made is to be unmade, since whoever
+    /// asked for it was never answered, and what was being unmade still is.
+    pub(in crate::engine) async fn take_up_leftovers(&self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let page = self.store.read().outbox(after, STRIDE)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.lease);
+            for out in page {
+                match out.effect {
+                    Effect::Issue => self.give_up_issue(out.lease).await?,
+                    Effect::Revoke(_) => self.put_back(out.lease)?,
+                }
+            }
+        }
+    }
+
+    /// Keeps every target until the broker stops.
+    pub async fn keep_targets(self: Arc<Self>) {
+        if self.maintenance {
+            return;
+        }
+        let mut keepers = JoinSet::new();
+        for site in self.targets.sites() {
+            if let Some(inbox) = site.inbox.take() {
+                let keeper = Keeper::new(Arc::clone(&self), Arc::clone(site));
+                keepers.spawn(keeper.run(inbox));
+                keepers.spawn(upkeep(Arc::clone(site)));
+            }
+        }
+        if let Some(inbox) = self.targets.homeless.take() {
+            keepers.spawn(keep_homeless(Arc::clone(&self), inbox));
+        }
+        while keepers.join_next().await.is_some() {}
+    }
+
+    async fn give_up_issue(&self, id: LeaseId) -> Result<(), Error> {
+        let why = "the broker stopped before the target's answer was recorded".to_owned();
+        let event = Event::IssueSettled(id, Err(why));
+        self.step_task(id.task, &event, None).await.map(|_| ())
+    }
+
+    fn put_back(&self, id: LeaseId) -> Result<(), Error> {
+        if let Some(lease) = self.store.read().lease(id)? {
+            self.targets.heed(vec![(lease.target, id)]);
+        }
+        Ok(())
+    }
+}
+
+impl Targets {
+    /// Whether a keeper could look after leases of this target.
+    pub(in crate::engine) fn has(&self, name: &str) -> bool {
+        self.sites.keys().any(|site| site.as_str() == name)
+    }
+}
+
+struct Keeper {
+    engine: Arc<Engine>,
+    site: Arc<Site>,
+    /// By when they are due.
+    waiting: BinaryHeap<Reverse<(Instant, LeaseId)>>,
+    /// Waiting or running.
+    known: HashSet<LeaseId>,
+    running: JoinSet<(LeaseId, Attempt)>,
+    was_away: bool,
+}
+
+impl Keeper {
+    fn new(engine: Arc<Engine>, site: Arc<Site>) -> Self {
+        Self {
+            engine,
+            site,
+            waiting: BinaryHeap::new(),
+            known: HashSet::new(),
+            running: JoinSet::new(),
+            was_away: false,
+        }
+    }
+
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<LeaseId>) {
+        loop {
+            let wake = self.start_what_is_due();
+            tokio::select! {
+                lease = inbox.recv() => match lease {
+                    Some(lease) => self.take_in(lease),
+                    None => return,
+                },
+                Some(done) = self.running.join_next() => self.settle(done.ok()),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn take_in(&mut self, lease: LeaseId) {
+        if self.known.insert(lease) {
+            self.waiting.push(Reverse((Instant::now(), lease)));
+        }
+    }
+
+    /// When there may be more to start, if nothing happens before.
+    fn start_what_is_due(&mut self) -> Option<Instant> {
+        let most = self.site.target.concurrency.get() as usize;
+        while let Some(Reverse((due, lease))) = self.waiting.peek().copied() {
+            if due > Instant::now() {
+                return Some(due);
+            }
+            if self.running.len() >= most {
+                return None;
+            }
+            if let Some(until) = self.site.breaker.shut_until() {
+                self.was_away = true;
+                if !self.running.is_empty() {
+                    return None;
+                }
+                if !self.site.breaker.passes() {
+                    return Some(until);
+                }
+            }
+            self.waiting.pop();
+            let (engine, site) = (Arc::clone(&self.engine), Arc::clone(&self.site));
+            self.running
+                .spawn(async move { (lease, engine.unmake(&site, lease).await) });
+        }
+        None
+    }
+
+    fn settle(&mut self, done: Option<(LeaseId, Attempt)>) {
+        match done {
+            Some((lease, Attempt::Over)) => {
+                self.known.remove(&lease);
+            }
+            Some((lease, Attempt::Again(delay))) => {
+                self.waiting.push(Reverse((Instant::now() + delay, lease)));
+            }
+            // A panic; what it was for is still in the store.
+            None => tracing::error!("a revocation broke off; it is tried again at the next start"),
+        }
+        if self.was_away && self.site.breaker.shut_until().is_none() {
+            self.was_away = false;
+            self.all_due();
+        }
+    }
+
+    fn all_due(&mut self) {
+        let now = Instant::now();
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting
+            .map(|Reverse((_, lease))| Reverse((now, lease)))
+            .collect();
+    }
+}
+
+/// Says of each lease, once, why it does not get on.
+async fn keep_homeless(engine: Arc<Engine>, mut inbox: mpsc::UnboundedReceiver<LeaseId>) {
+    let mut told = HashSet::new();
+    while let Some(id) = inbox.recv().await {
+        if !told.insert(id) {
+            continue;
+        }
+        let event = Event::RevokeSettled(id, Err(HOMELESS.to_owned()));
+        if let Err(error) = engine.settle_revocation(id, event, Some(UPKEEP)).await {
+            tracing::error!(lease = %id, %error, "a lease whose target is gone could not be marked");
+        }
+    }
+}
+
+async fn upkeep(site: Arc<Site>) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = site.issuer.upkeep().await {
+            tracing::warn!(target = %site.target.name, %error, "a target's upkeep failed; trying again in a minute");
+        }
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
