@@ -126,7 +126,11 @@ fn what_cannot_be_handed_over_is_told_before_the_program_starts() {
             3,
             "reason: APPROVAL_NEEDED",
         ),
-        (&["--scope", "nowhere:read:x"], 3, "reason: "),
+        (
+            &["--scope", "nowhere:read:x"],
+            1,
+            "there is no target nowhere",
+        ),
         (&["--purpose", "a\nb"], 1, "reason: INVALID_ARGUMENT"),
     ];
     let started = stage.path("started");

@@ -96,7 +96,11 @@ impl RunArgs {
     pub fn purpose(&self) -> String {
         let program = self.command.first().map(|name| name.to_string_lossy());
         let program = program.unwrap_or_default();
-        let plain: String = program.chars().filter(|c| !c.is_control()).collect();
+        let plain: String = program
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect();
         let default = || {
             format!(
                 "quietus run {}",

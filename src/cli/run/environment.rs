@@ -53,17 +53,25 @@ pub struct Place<'a> {
 }
 
 impl Kit {
-    /// From a broker's answer.
+    /// From a broker's answer. A renewed credential comes without the secret that it shares with the one before: the
+    /// broker does not keep it.
     pub fn new(
         credential: v1::Credential,
+        before: Option<&Self>,
         place: &Place<'_>,
         style: Style,
     ) -> Result<Self, Complaint> {
-        let kit = match credential.kind.ok_or(Complaint::Incomplete("credential"))? {
+        let mut kind = credential.kind.ok_or(Complaint::Incomplete("credential"))?;
+        if let Some(secret) = shared_secret(&mut kind).filter(|secret| secret.is_empty()) {
+            let known = before.and_then(|kit| kit.field("password").or(kit.field("key")));
+            let known = known.ok_or(Complaint::Incomplete("secret"))?;
+            secret.push_str(known.expose());
+        }
+        let kit = match kind {
             Kind::Jwt(token) => jwt(token, place, style),
             Kind::Postgres(role) => postgres(role, place, style),
-            Kind::X509(certificate) => x509(certificate, place)?,
-            Kind::Ssh(certificate) => ssh(certificate, place)?,
+            Kind::X509(certificate) => x509(certificate, place),
+            Kind::Ssh(certificate) => ssh(certificate, place),
             Kind::Redis(user) => redis(user, place),
             Kind::StaticSecret(secret) => static_secret(secret),
             Kind::External(credential) => external(credential),
@@ -167,6 +175,17 @@ impl Kit {
     fn implies(mut self, field: &'static str, other: &'static str) -> Self {
         self.implied.push((field, other));
         self
+    }
+}
+
+/// What stays the same when a credential gets another life.
+fn shared_secret(kind: &mut Kind) -> Option<&mut String> {
+    match kind {
+        Kind::Postgres(role) => Some(&mut role.password),
+        Kind::Redis(user) => Some(&mut user.password),
+        Kind::X509(certificate) => Some(&mut certificate.key_pem),
+        Kind::Ssh(certificate) => Some(&mut certificate.private_key),
+        Kind::Jwt(_) | Kind::StaticSecret(_) | Kind::External(_) => None,
     }
 }
 
@@ -279,13 +298,10 @@ fn redis(user: v1::RedisCredential, place: &Place<'_>) -> Kit {
         .sets("REDIS_CA_FILE", "ca_file")
 }
 
-fn x509(certificate: v1::X509Credential, place: &Place<'_>) -> Result<Kit, Complaint> {
+fn x509(certificate: v1::X509Credential, place: &Place<'_>) -> Kit {
     let key = Secret::new(certificate.key_pem);
-    if key.expose().is_empty() {
-        return Err(Complaint::Incomplete("private key"));
-    }
     let leaf = certificate.certificate_pem;
-    Ok(Kit::of("x509")
+    Kit::of("x509")
         .with("certificate", leaf.as_str())
         .file("certificate_file", "cert.pem", Secret::new(leaf), place)
         .secret("key", key.clone())
@@ -293,18 +309,15 @@ fn x509(certificate: v1::X509Credential, place: &Place<'_>) -> Result<Kit, Compl
         .authority(certificate.ca_pem, "", place)
         .sets("QUIETUS_CERT_FILE", "certificate_file")
         .sets("QUIETUS_KEY_FILE", KEY_FILE)
-        .sets("QUIETUS_CA_FILE", "ca_file"))
+        .sets("QUIETUS_CA_FILE", "ca_file")
 }
 
-fn ssh(certificate: v1::SshCredential, place: &Place<'_>) -> Result<Kit, Complaint> {
+fn ssh(certificate: v1::SshCredential, place: &Place<'_>) -> Kit {
     let key = Secret::new(certificate.private_key);
-    if key.expose().is_empty() {
-        return Err(Complaint::Incomplete("private key"));
-    }
     let line = format!("{}\n", certificate.certificate.trim_end());
     let socket = (place.path)("agent.sock").to_string_lossy().into_owned();
     // ssh and ssh-add look for KEY-cert.pub beside KEY.
-    Ok(Kit::of("ssh")
+    Kit::of("ssh")
         .with("certificate", certificate.certificate)
         .file("certificate_file", "id-cert.pub", Secret::new(line), place)
         .secret("key", key.clone())
@@ -318,7 +331,7 @@ fn ssh(certificate: v1::SshCredential, place: &Place<'_>) -> Result<Kit, Complai
         .implies(AGENT, "certificate_file")
         .sets("SSH_AUTH_SOCK", AGENT)
         .sets("SSH_IDENTITY_FILE", KEY_FILE)
-        .sets("SSH_CERTIFICATE_FILE", "certificate_file"))
+        .sets("SSH_CERTIFICATE_FILE", "certificate_file")
 }
 
 fn static_secret(secret: v1::StaticCredential) -> Kit {

@@ -54,9 +54,9 @@ impl Handover {
             target,
             path: &path,
         };
-        let mut kit = Kit::new(new, &place, self.style)?;
-        let had_no_agent = |old: &Kit| old.field(AGENT).is_none();
-        if self.kits.get(target).is_some_and(had_no_agent) {
+        let before = self.kits.get(target);
+        let mut kit = Kit::new(new, before, &place, self.style)?;
+        if before.is_some_and(|before| before.field(AGENT).is_none()) {
             kit.forget_agent();
         }
         self.kits.insert(target.clone(), kit);

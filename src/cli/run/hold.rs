@@ -18,6 +18,13 @@ pub struct Hold {
     holder: JoinHandle<()>,
 }
 
+/// Why a hold is over.
+pub struct Over {
+    pub why: String,
+    /// Whether the task has ended, as far as the broker said.
+    pub ended: bool,
+}
+
 #[derive(Clone, Debug)]
 enum State {
     Starting,
@@ -41,12 +48,18 @@ impl Hold {
         }
     }
 
-    /// Waits until the task has ended; why, in words.
-    pub async fn ended(&mut self) -> String {
+    /// Waits until the task has ended, or the broker lets nobody hold it.
+    pub async fn over(&mut self) -> Over {
         let over = |state: &State| matches!(state, State::Ended(_) | State::Refused(_));
         match self.state.wait_for(over).await.as_deref() {
-            Ok(State::Ended(how)) => how.clone(),
-            Ok(State::Refused(status)) => told(&(**status).clone().into()),
+            Ok(State::Ended(how)) => Over {
+                why: how.clone(),
+                ended: true,
+            },
+            Ok(State::Refused(status)) => Over {
+                why: told(&(**status).clone().into()),
+                ended: false,
+            },
             _ => std::future::pending().await,
         }
     }

@@ -33,7 +33,7 @@ use crate::issuers::Secret;
 use child::{Child, NotStarted, Signals};
 use environment::Style;
 use handover::{Handover, TASK, Variables};
-use hold::Hold;
+use hold::{Hold, Over};
 use renewal::Leases;
 use template::{Goes, Template};
 
@@ -67,8 +67,11 @@ struct Asked(Signal);
 /// How it went once the program was started.
 enum End {
     Exited(ExitStatus),
-    /// The task ended first.
-    Outlived,
+    /// The task was lost first.
+    Outlived {
+        /// Whether it has ended for certain.
+        ended: bool,
+    },
 }
 
 async fn play(globals: &Globals, args: &RunArgs) -> anyhow::Result<u8> {
@@ -88,7 +91,7 @@ async fn play(globals: &Globals, args: &RunArgs) -> anyhow::Result<u8> {
     run.close(&end, &mut signals).await;
     match end {
         Ok(End::Exited(status)) => Ok(child::code(status)),
-        Ok(End::Outlived) => Ok(TASK_ENDED),
+        Ok(End::Outlived { .. }) => Ok(TASK_ENDED),
         Err(error) => match error.downcast_ref::<NotStarted>() {
             Some(refused) => {
                 Report::of(&error).tell(globals.color);
@@ -197,7 +200,7 @@ impl Run<'_> {
     async fn close(&self, end: &anyhow::Result<End>, signals: &mut Signals) {
         let failed = !matches!(end, Ok(End::Exited(status)) if status.success());
         let ended = async {
-            if !matches!(end, Ok(End::Outlived)) {
+            if !matches!(end, Ok(End::Outlived { ended: true })) {
                 self.end_task(failed).await?;
             }
             self.confirm().await
@@ -265,30 +268,30 @@ async fn watch(
     grace: Duration,
 ) -> anyhow::Result<End> {
     tokio::pin!(renewals);
-    let mut outlived = false;
+    let mut lost = None;
     let mut kill_at = None;
     loop {
         tokio::select! {
-            status = child.wait() => return Ok(match outlived {
-                true => End::Outlived,
-                false => End::Exited(status?),
+            status = child.wait() => return Ok(match lost {
+                Some(Over { ended, .. }) => End::Outlived { ended },
+                None => End::Exited(status?),
             }),
             signal = signals.next() => {
                 if !child::reaches_the_child(signal) {
                     child.send(signal);
                 }
             }
-            how = hold.ended(), if !outlived => {
-                say(format!("the task has ended: {how}; terminating the program"));
+            over = hold.over(), if lost.is_none() => {
+                say(format!("the task has ended: {}; terminating the program", over.why));
                 child.send(Signal::TERM);
-                outlived = true;
                 kill_at = Some(Instant::now() + grace);
+                lost = Some(over);
             }
             () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
                 child.send(Signal::KILL);
                 kill_at = None;
             }
-            () = &mut renewals, if !outlived => {}
+            () = &mut renewals, if lost.is_none() => {}
         }
     }
 }

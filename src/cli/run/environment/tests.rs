@@ -1,13 +1,17 @@
 use super::*;
 
 fn kit_with(kind: Kind, style: Style) -> Result<Kit, Complaint> {
+    kit_after(None, kind, style)
+}
+
+fn kit_after(before: Option<&Kit>, kind: Kind, style: Style) -> Result<Kit, Complaint> {
     let target = "t1".parse().unwrap();
     let path = |name: &str| PathBuf::from("/run/x").join(name);
     let place = Place {
         target: &target,
         path: &path,
     };
-    Kit::new(v1::Credential { kind: Some(kind) }, &place, style)
+    Kit::new(v1::Credential { kind: Some(kind) }, before, &place, style)
 }
 
 fn kit(kind: Kind) -> Kit {
@@ -239,15 +243,46 @@ fn other_kinds_have_a_variable_a_field() {
     assert_eq!(environment(&external), pairs(&expected));
 }
 
+/// Credentials without what makes them usable.
+fn without_secret() -> [Kind; 4] {
+    let private_key = String::new();
+    let password = String::new();
+    [
+        Kind::Ssh(v1::SshCredential {
+            private_key,
+            ..login()
+        }),
+        Kind::X509(v1::X509Credential::default()),
+        Kind::Redis(v1::RedisCredential::default()),
+        Kind::Postgres(v1::PostgresCredential { password, ..role() }),
+    ]
+}
+
 #[test]
 fn what_is_not_whole_is_refused() {
-    let no_key = v1::SshCredential {
-        private_key: String::new(),
-        ..login()
+    for kind in without_secret() {
+        assert!(
+            kit_with(kind.clone(), Style::default()).is_err(),
+            "{kind:?}"
+        );
+    }
+    let place = Place {
+        target: &"t1".parse().unwrap(),
+        path: &|name| PathBuf::from(name),
     };
-    assert!(kit_with(Kind::Ssh(no_key), Style::default()).is_err());
-    let no_key = v1::X509Credential::default();
-    assert!(kit_with(Kind::X509(no_key), Style::default()).is_err());
+    let nothing = v1::Credential { kind: None };
+    assert!(Kit::new(nothing, None, &place, Style::default()).is_err());
+}
+
+#[test]
+fn a_renewed_credential_keeps_the_secret_that_the_broker_does_not_know() {
+    let [ssh, _, _, postgres] = without_secret();
+    let before = kit(Kind::Postgres(role()));
+    let after = kit_after(Some(&before), postgres, Style::default()).unwrap();
+    assert_eq!(environment(&after), environment(&before));
+    let before = kit(Kind::Ssh(login()));
+    let after = kit_after(Some(&before), ssh, Style::default()).unwrap();
+    assert_eq!(files(&after), files(&before));
 }
 
 #[test]
