@@ -136,7 +136,7 @@ fn a_program_that_ignores_sigterm_is_killed() {
 #[test]
 fn a_deadline_that_passes_ends_the_program() {
     let stage = Stage::new();
-    let options = [&READ[..], &["--for", "2s"]].concat();
+    let options = [&READ[..], &["--for", "5s"]].concat();
     let output = stage.run(&options, "exec sleep 300");
     assert_eq!(output.status.code(), Some(124), "{output:?}");
     assert!(
@@ -148,7 +148,7 @@ fn a_deadline_that_passes_ends_the_program() {
 
 #[test]
 fn killed_it_leaves_a_task_that_ends_and_a_folder_that_the_next_run_removes() {
-    let stage = Stage::with_grace("1s");
+    let stage = Stage::with_grace("3s");
     let options = [&READ[..], &["--token-file"]].concat();
     let mut running = stage.start(&options, UNTIL_STDIN_ENDS);
     let task = running.line();

@@ -46,7 +46,7 @@ fn purpose_ticket_and_time_are_the_users() {
 #[test]
 fn files_are_private_renewed_and_removed() {
     let stage = Stage::new();
-    let options = [&READ[..], &["--token-file", "--ttl", "3s"]].concat();
+    let options = [&READ[..], &["--token-file", "--ttl", "6s"]].concat();
     let script = "
         stat -c %a $(dirname $QUIETUS_TOKEN_FILE) $QUIETUS_TOKEN_FILE
         echo $QUIETUS_TOKEN_FILE
