@@ -28,8 +28,9 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
 pub use target::{
-    ExternalSettings, PostgresSettings, RedisSettings, Settings, SshSettings, StaticSettings,
-    Target, TargetKind, X509Settings,
+    ExternalSettings, OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls,
+    RedisSettings, Settings, SshSettings, SslMode, StaticSettings, Target, TargetKind,
+    X509Settings,
 };
 
 use pattern::PatternIndex;

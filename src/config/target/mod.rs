@@ -19,7 +19,9 @@ use super::problems::Problems;
 use super::raw::{Number, Span, Text};
 
 pub use external::ExternalSettings;
-pub use postgres::PostgresSettings;
+pub use postgres::{
+    OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls, SslMode,
+};
 pub use redis::RedisSettings;
 pub use ssh::SshSettings;
 pub use static_secret::StaticSettings;
