@@ -16,7 +16,7 @@ use super::template::is_variable;
 Examples:
   quietus run --target orders-db --scope read:public.orders -- psql
   quietus run --scope orders-db:read:public.orders --scope cache:write:orders -- ./export.sh
-  quietus run --target web --scope execute:login --for 15m -- ssh -i '$SSH_IDENTITY_FILE' deploy@web
+  quietus run --target web --scope execute:login --for 15m -- ssh deploy@web
   quietus run --target orders-db --scope read:public.orders \\
     --env 'DATABASE_URL=postgres://{{orders-db.user}}:{{orders-db.password|url}}@{{orders-db.host}}/orders' -- ./report
 
