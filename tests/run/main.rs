@@ -3,4 +3,5 @@
 
 mod endings;
 mod handing_over;
+mod psql;
 mod stage;

@@ -34,16 +34,21 @@ impl Stage {
 
     /// With a broker whose grace is this.
     pub fn with_grace(grace: &str) -> Self {
+        let grace = format!("grace = \"{grace}\"");
+        Self::with_config(|config| config.replace("grace = \"10s\"", &grace))
+    }
+
+    /// With a broker whose configuration is changed like this.
+    pub fn with_config(change: impl FnOnce(String) -> String) -> Self {
         let kept = tempfile::tempdir().unwrap();
         fs::create_dir(kept.path().join("private")).unwrap();
         let dev = kept.path().join("dev");
         let made = quietus(&["init", dev.to_str().unwrap(), "--listen", &free_address()]);
         assert!(made.status.success(), "{made:?}");
         let config = fs::read_to_string(dev.join("quietus.toml")).unwrap();
-        let changed = config
-            .replace("min_free_bytes = 268435456", "min_free_bytes = 1048576")
-            .replace("grace = \"10s\"", &format!("grace = \"{grace}\""));
-        fs::write(dev.join("quietus.toml"), changed).unwrap();
+        // A developer's disk may be nearly full.
+        let config = config.replace("min_free_bytes = 268435456", "min_free_bytes = 1048576");
+        fs::write(dev.join("quietus.toml"), change(config)).unwrap();
         let broker = serve(&dev);
         Self { kept, broker }
     }
