@@ -90,6 +90,14 @@ pub fn help() -> String {
     format!("Exit codes:{lines}")
 }
 
+/// The stable name of why the broker refused, empty if it is not the broker that did.
+pub fn reason(error: &anyhow::Error) -> String {
+    let status = error.downcast_ref::<Status>();
+    let info = status.and_then(StatusExt::get_details_error_info);
+    let info = info.filter(|info| info.domain == DOMAIN);
+    info.map(|info| info.reason).unwrap_or_default()
+}
+
 impl Report {
     pub fn of(error: &anyhow::Error) -> Self {
         if let Some(problem) = ConnectError::within(error.as_ref()) {

@@ -19,6 +19,7 @@ mod policy;
 mod receipt;
 mod request;
 mod revoke;
+mod run;
 #[cfg(feature = "static-secrets")]
 mod secret;
 mod select;
@@ -65,6 +66,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Task(task::TaskArgs),
     Request(request::RequestArgs),
+    Run(run::RunArgs),
     Lease(lease::LeaseArgs),
     Target(target::TargetArgs),
     Receipt(receipt::ReceiptArgs),
@@ -101,6 +103,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(globals.color, args),
         Command::Task(args) => call(task::run(globals, args)),
         Command::Request(args) => call(request::run(globals, args)),
+        Command::Run(args) => run::run(globals, &args),
         Command::Lease(args) => call(lease::run(globals, args)),
         Command::Target(args) => call(target::run(globals, args)),
         Command::Receipt(args) => call(receipt::run(globals, args)),

@@ -67,6 +67,11 @@ impl Globals {
         Output::new(self.output, self.color, SystemTime::now())
     }
 
+    /// The client file, if one was named.
+    pub fn identity(&self) -> Option<&Path> {
+        self.identity.as_deref()
+    }
+
     /// How long to wait for an answer.
     #[cfg(feature = "external")]
     pub fn timeout(&self) -> Duration {
@@ -95,6 +100,11 @@ impl Session {
 
     pub fn verification(&self) -> VerificationClient<Channel> {
         VerificationClient::new(self.channel.clone())
+    }
+
+    /// How long to wait for an answer.
+    pub fn patience(&self) -> Duration {
+        self.timeout
     }
 
     /// With calls that the broker itself takes so much longer to answer.
