@@ -13,6 +13,7 @@
 //! PostgreSQL keeps all rights on a table in one row of 8 kB: about 2,400 roles can have rights on it at once (a server
 //! that is full says so, and the next one is refused). For more, let a template grant a group's rights.
 
+mod by_hand;
 mod connect;
 mod password;
 mod revoke;

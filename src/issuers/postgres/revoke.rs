@@ -140,7 +140,7 @@ async fn end_sessions(connection: &Connection, oid: u32) -> Result<(), Failure> 
     Ok(())
 }
 
-fn standing(row: &SimpleQueryRow) -> Standing {
+pub(super) fn standing(row: &SimpleQueryRow) -> Standing {
     let text = |at| row.get(at).unwrap_or_default();
     Standing {
         role: text(0).to_owned(),
