@@ -77,7 +77,7 @@ impl World {
             issuer: "https://quietus.dev.example".to_owned(),
             broker: "spiffe://dev.example/quietus".to_owned(),
             svid: SvidFiles {
-                certificates: self.path("broker.pem"),
+                chain: self.path("broker.pem"),
                 key: self.path("broker.key"),
             },
             now: Arc::new(move || Timestamp(millis.load(Ordering::SeqCst))),
