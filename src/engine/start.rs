@@ -87,7 +87,8 @@ impl Engine {
         Self::start_in(store, config, broker, trust, time, mode, builder).await
     }
 
-    async fn start_in(
+    /// The same as another kind of start.
+    pub async fn start_in(
         store: Store,
         config: Config,
         broker: String,
