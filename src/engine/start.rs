@@ -117,7 +117,7 @@ impl Engine {
                 Arc::new(move || clock.now())
             },
         };
-        let targets = Targets::build(&config, &shared, builder)?;
+        let targets = Arc::new(Targets::build(&config, &shared, builder)?);
         let engine = Arc::new(Self {
             rules,
             broker,

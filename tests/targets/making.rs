@@ -38,7 +38,10 @@ async fn the_intent_is_recorded_before_the_target_is_called_and_the_outcome_afte
     let id = only(&life);
     assert!(one.has(id));
     let lease = life.lease(id);
-    assert_eq!((lease.state, lease.fingerprint), (LeaseState::Issuing, None));
+    assert_eq!(
+        (lease.state, lease.fingerprint),
+        (LeaseState::Issuing, None)
+    );
     assert_eq!(life.state("one").held.live, 1);
     assert_eq!(life.settled(id), vec![]);
 
@@ -48,7 +51,10 @@ async fn the_intent_is_recorded_before_the_target_is_called_and_the_outcome_afte
     assert_eq!(issued.lease.state, LeaseState::Active);
     assert_eq!(issued.lease.fingerprint, Some(fingerprint(id)));
     let settled = life.settled(id);
-    let told: Vec<_> = settled.iter().map(|it| (&*it.state, &it.fingerprint)).collect();
+    let told: Vec<_> = settled
+        .iter()
+        .map(|it| (&*it.state, &it.fingerprint))
+        .collect();
     assert_eq!(told, [("Active", &Some(fingerprint(id).to_string()))]);
     life.counts_are_right();
 }
@@ -62,7 +68,13 @@ async fn a_target_that_says_no_leaves_nothing_behind() {
     one.next(Ask::Issue, [Act::No("permission denied")]);
     one.on(Ask::Revoke, Act::Hold);
     let refused = life.request(task, "one").await;
-    assert!(refused.as_ref().unwrap_err().to_string().contains("permission denied"));
+    assert!(
+        refused
+            .as_ref()
+            .unwrap_err()
+            .to_string()
+            .contains("permission denied")
+    );
     assert_eq!(reason(refused), "TARGET_REFUSED");
 
     let id = only(&life);
@@ -249,7 +261,10 @@ async fn whoever_asks_and_goes_away_is_settled_all_the_same() {
         let id = only(&life);
         assert_eq!(life.lease(id).state, LeaseState::Issuing);
         one.let_all_go();
-        until("it is settled", || life.lease(id).state != LeaseState::Issuing).await;
+        until("it is settled", || {
+            life.lease(id).state != LeaseState::Issuing
+        })
+        .await;
         if !matches!(act, Act::HoldNo(_)) {
             assert_eq!(life.lease(id).state, LeaseState::Active);
             assert!(one.has(id));
@@ -275,7 +290,10 @@ async fn whoever_goes_away_before_the_commit_is_answered_leaves_nothing_undone()
     stage.platter.let_go();
     until("it is made", || one.names().len() == 1).await;
     let id = only(&life);
-    until("it is settled", || life.lease(id).state == LeaseState::Active).await;
+    until("it is settled", || {
+        life.lease(id).state == LeaseState::Active
+    })
+    .await;
     // The ending.
     stage.platter.hold();
     let (engine, agent) = (std::sync::Arc::clone(&life.engine), life.agent.clone());

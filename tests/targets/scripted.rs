@@ -163,7 +163,9 @@ impl Scripted {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|broken| broken.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
     }
 
     async fn asked<T>(
@@ -304,7 +306,9 @@ impl Issuer for Double {
     fn revoke<'a>(&'a self, doomed: &'a Doomed) -> Doing<'a, Result<Confirmation, Failure>> {
         let id = doomed.id;
         Box::pin(async move {
-            let gone = self.0.asked(Ask::Revoke, Some(id), |state| state.names.remove(&id));
+            let gone = self
+                .0
+                .asked(Ask::Revoke, Some(id), |state| state.names.remove(&id));
             gone.await.map(|_| Confirmation::DeletedAtTarget)
         })
     }

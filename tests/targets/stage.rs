@@ -120,7 +120,8 @@ timeout = "{timeout}"
         let time = Arc::clone(&self.inside.world.time) as Arc<dyn TimeSource>;
         let scripts = self.scripts.clone();
         let started = runtime.spawn(async move {
-            let builder = move |target: &Configured, shared: &Shared| issuer(&scripts, target, shared);
+            let builder =
+                move |target: &Configured, shared: &Shared| issuer(&scripts, target, shared);
             Engine::start_in(store, config, id, trust, time, mode, &builder).await
         });
         let engine = started.await.unwrap()?;
