@@ -50,12 +50,12 @@ pub enum Act {
 pub struct Scripted {
     pub renewable: bool,
     pub keeps_list: bool,
-    state: Mutex<State>,
-    gates: BTreeMap<Ask, Semaphore>,
+    pub state: Mutex<State>,
+    pub gates: BTreeMap<Ask, Semaphore>,
 }
 
 #[derive(Default)]
-struct State {
+pub struct State {
     engine: Weak<Engine>,
     names: BTreeSet<LeaseId>,
     /// By default, and for the next calls.
@@ -102,6 +102,13 @@ impl Scripted {
     /// For the next calls of this kind, one each.
     pub fn next(&self, ask: Ask, acts: impl IntoIterator<Item = Act>) {
         self.lock().next.entry(ask).or_default().extend(acts);
+    }
+
+    /// From now on it does all that it is asked.
+    pub fn forget_script(&self) {
+        let mut state = self.lock();
+        state.acts.clear();
+        state.next.clear();
     }
 
     /// Lets one call of this kind go that waits, or will wait.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quietus::clock::TimeSource;
 use quietus::config::Target as Configured;
-use quietus::engine::{Engine, Error, Issued, Mode, RequestOrder, StartError, TargetState};
+use quietus::engine::{Engine, Error, Issued, Mode, RequestOrder, StartError, Swept, TargetState};
 use quietus::issuers::{BuildError, Issuer, Shared, build};
 use quietus_core::{Lease, LeaseId, LeaseState, Task, TaskId};
 use quietus_identity::VerifiedSvid;
@@ -213,6 +213,12 @@ impl Life {
     pub async fn close(&self, task: TaskId) -> Task {
         let closed = self.engine.close_task(&self.agent, task, false, once());
         closed.await.unwrap().0
+    }
+
+    pub async fn sweep(&self, target: &str, dry_run: bool) -> Result<Swept, Error> {
+        let target = target.parse().unwrap();
+        let swept = self.engine.sweep_target(&self.operator, &target, dry_run);
+        swept.await
     }
 
     pub fn lease(&self, id: LeaseId) -> Lease {
