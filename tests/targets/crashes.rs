@@ -180,7 +180,6 @@ async fn a_broker_for_looking_grants_renews_and_hears_nothing() {
     let asked = engine.request_credential(agent, order(task, "one"), once());
     is_maintenance("request", asked.await);
     is_maintenance("renew", engine.renew_lease(agent, id, None, once()).await);
-    is_maintenance("heartbeat", engine.heartbeat(agent, task).await);
     nothing_can_be_changed(&life, id).await;
     assert_eq!((one.calls(Ask::Issue), one.calls(Ask::Renew)), (1, 0));
     let looked = life.sweep("one", true);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quietus::engine::{Issued, Target};
+use quietus::engine::{Issued, Mode, Target};
 use quietus_core::{LeaseId, Selector, TaskId};
 use tokio::task::JoinHandle;
 
@@ -164,8 +164,9 @@ impl World {
 
     async fn die(&mut self) {
         self.life.take().unwrap().crash().await;
-        let life = self.stage.start().await;
+        let life = self.stage.start_idle(Mode::default()).await.unwrap();
         life.counts_are_right();
+        life.keep();
         self.life = Some(life);
     }
 

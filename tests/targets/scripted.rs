@@ -233,11 +233,10 @@ impl State {
         let state = found.map(|lease| lease.state);
         let good = match (ask, &state) {
             (Ask::Issue, Some(LeaseState::Issuing)) => out == Some(Effect::Issue),
-            (Ask::Issue, _) => false,
             // It may have been ended since it was looked at; its revocation then waits.
-            (Ask::Renew, state) => {
-                !flying(&[Ask::Revoke]) && !matches!(state, Some(LeaseState::Ended { .. }) | None)
-            }
+            (Ask::Issue | Ask::Renew, Some(LeaseState::Revoking { .. })) => !flying(&[Ask::Revoke]),
+            (Ask::Renew, Some(LeaseState::Active)) => !flying(&[Ask::Revoke]),
+            (Ask::Issue | Ask::Renew, _) => false,
             (Ask::Revoke, Some(LeaseState::Revoking { .. })) => {
                 !flying(&[Ask::Issue, Ask::Renew, Ask::Revoke])
                     && matches!(out, Some(Effect::Revoke(_)))
