@@ -67,6 +67,12 @@ impl Globals {
         Output::new(self.output, self.color, SystemTime::now())
     }
 
+    /// How long to wait for an answer.
+    #[cfg(feature = "external")]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub async fn connect(&self) -> anyhow::Result<Session> {
         let path = self.identity.as_deref().ok_or(Complaint::NoIdentity)?;
         let client = client(path)?;
@@ -89,6 +95,14 @@ impl Session {
 
     pub fn verification(&self) -> VerificationClient<Channel> {
         VerificationClient::new(self.channel.clone())
+    }
+
+    /// With calls that the broker itself takes so much longer to answer.
+    pub fn patient(self, more: Duration) -> Self {
+        Self {
+            timeout: self.timeout.saturating_add(more),
+            ..self
+        }
     }
 
     /// Waits for an answer, but not for ever.

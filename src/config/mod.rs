@@ -27,11 +27,14 @@ pub use error::{ConfigError, Problem};
 pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
+pub use target::{ExternalEndpoint, checked_kind, checked_url, checked_word};
 pub use target::{
-    ExternalSettings, PostgresSettings, RedisSettings, Settings, SshSettings, StaticSettings,
-    Target, TargetKind, X509Settings,
+    ExternalSettings, OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls,
+    RedisPersist, RedisServer, RedisSettings, Settings, SshSettings, SslMode, StaticKey,
+    StaticSettings, Target, TargetKind, X509Settings,
 };
 
+use client::checked_address;
 use pattern::PatternIndex;
 use source::Source;
 

@@ -1,4 +1,5 @@
-//! Development trust domains: a certificate authority on disk, SVIDs from it, and configuration that fits.
+//! Development trust domains: a certificate authority on disk, SVIDs from it, and configuration that fits; and servers
+//! to have credentials for.
 //!
 //! For trying out, testing and demonstrating only. In production SVIDs come from a SPIFFE implementation that
 //! attests workloads; here whoever can read `ca.key` is anybody.
@@ -6,6 +7,7 @@
 mod ca;
 mod domain;
 mod files;
+mod postgres;
 
 use std::path::PathBuf;
 
@@ -13,6 +15,7 @@ use quietus_identity::{BundleError, SpiffeIdError, SvidError};
 
 pub use ca::{DevCa, Svid};
 pub use domain::{DevDomain, DevDomainOptions};
+pub use postgres::{ADMIN as POSTGRES_ADMIN, DevPostgres, DevPostgresError, DevPostgresOptions};
 
 /// Why a development trust domain could not be made or used.
 #[derive(Debug, thiserror::Error)]

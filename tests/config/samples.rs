@@ -19,7 +19,7 @@ fn there_is_no_sample_that_no_test_knows() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["agent.toml", "policies", "quietus.toml"]);
+    assert_eq!(names, ["agent.toml", "policies", "quietus.toml", "targets"]);
 }
 
 #[test]

@@ -6,13 +6,28 @@ use crate::{GOOD, load};
 
 /// The table that each kind needs, with the least that it has to say.
 const TABLES: [(&str, &str); 6] = [
-    ("postgres", ""),
+    ("postgres", POSTGRES),
     ("x509", ""),
     ("ssh", ""),
-    ("redis", ""),
-    ("static", ""),
+    ("redis", REDIS),
+    ("static", STATIC),
     ("external", ""),
 ];
+
+const POSTGRES: &str = r#"host = "db.internal"
+database = "orders"
+user = "quietus"
+password_file = "orders-db.password"
+tls = "verify-full"
+ca_file = "orders-db-ca.pem""#;
+
+const REDIS: &str = r#"host = "127.0.0.1"
+tls = false
+user = "quietus"
+password_file = "redis.password""#;
+
+const STATIC: &str = r#"sealed = "stripe.sealed"
+key_file = "static.key""#;
 
 const KIND_LINE: &str = "line 24: ";
 

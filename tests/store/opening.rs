@@ -37,24 +37,25 @@ async fn a_store_of_another_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
     store_with_a_task(&options).await;
-    let db = redb::Database::open(&options.path).unwrap();
-    let mut header = {
-        let meta = db.begin_read().unwrap().open_table(META).unwrap();
-        meta.get("header").unwrap().unwrap().value().to_vec()
-    };
-    assert_eq!(header[0], 1);
-    header[0] = 2;
-    let write = db.begin_write().unwrap();
-    let mut meta = write.open_table(META).unwrap();
-    meta.insert("header", header.as_slice()).unwrap();
-    drop(meta);
-    write.commit().unwrap();
-    drop(db);
-    let refused = Store::open(&options).err().unwrap();
-    let OpenError::Broken(StoreError::Schema { found, expected }) = refused else {
-        panic!("{refused}");
-    };
-    assert_eq!((found, expected), (2, 1));
+    for other in [1, 3] {
+        let db = redb::Database::open(&options.path).unwrap();
+        let mut header = {
+            let meta = db.begin_read().unwrap().open_table(META).unwrap();
+            meta.get("header").unwrap().unwrap().value().to_vec()
+        };
+        header[0] = other;
+        let write = db.begin_write().unwrap();
+        let mut meta = write.open_table(META).unwrap();
+        meta.insert("header", header.as_slice()).unwrap();
+        drop(meta);
+        write.commit().unwrap();
+        drop(db);
+        let refused = Store::open(&options).err().unwrap();
+        let OpenError::Broken(StoreError::Schema { found, expected }) = refused else {
+            panic!("{refused}");
+        };
+        assert_eq!((found, expected), (u32::from(other), 2));
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! A broker that dies in the midst of calls, and one that is started for looking only.
 
 use quietus::engine::{Engine, Error, Mode, OpenRequest, Pending, Target};
-use quietus_core::{Cause, LeaseId, LeaseState, Selector};
+use quietus::store::{Commit, Read};
+use quietus_core::{AgentId, Cause, LeaseId, LeaseState, Selector};
 
 use crate::inside::{ledger, once};
 use crate::scripted::{Act, Ask};
@@ -184,4 +185,43 @@ async fn a_broker_for_looking_grants_renews_and_hears_nothing() {
     assert_eq!((one.calls(Ask::Issue), one.calls(Ask::Renew)), (1, 0));
     let looked = life.sweep("one", true);
     assert_eq!(looked.await.unwrap().found, 1);
+}
+
+#[tokio::test]
+async fn a_revocation_that_was_only_begun_is_seen_and_then_ended() {
+    let selectors = [Selector::All, Selector::Target("one".parse().unwrap())];
+    for selector in selectors {
+        let stage = Stage::one();
+        let life = stage.start().await;
+        let (task, spared) = (life.open().await, life.open().await);
+        let id = life.issue(task, "one").await;
+        begin_to_revoke(&life, &selector).await;
+        life.crash().await;
+        let life = stage.start_idle(LOOKING).await.unwrap();
+        let expected = match selector {
+            Selector::All => vec![
+                Pending::Task(task, 1, "operator"),
+                Pending::Task(spared, 0, "operator"),
+            ],
+            _ => vec![Pending::Leases(task)],
+        };
+        assert_eq!(life.engine.pending(1000).unwrap(), expected);
+        life.crash().await;
+        let life = stage.start().await;
+        life.until_ended(id).await;
+        assert!(stage.script("one").names().is_empty());
+    }
+}
+
+/// The first commit of a wide revocation.
+async fn begin_to_revoke(life: &Life, selector: &Selector) {
+    let guards = (*life.engine.store().guards()).clone();
+    let by = AgentId(life.operator.id().to_string());
+    let commit = Commit {
+        now: life.engine.now(),
+        reads: vec![Read::Guards(guards.epoch)],
+        guards: Some(guards.revoke(selector.clone(), by)),
+        ..Commit::default()
+    };
+    life.engine.store().commit(commit).await.unwrap();
 }

@@ -324,3 +324,27 @@ async fn a_revocation_waits_for_every_renewal_under_way() {
     life.until_ended(id).await;
     assert!(one.names().is_empty());
 }
+
+#[tokio::test]
+async fn a_target_that_becomes_one_of_tokens_confirms_nothing_that_was_made_there_before() {
+    let mut stage = Stage::one();
+    let one = stage.script("one");
+    let life = stage.start().await;
+    let task = life.open().await;
+    let id = life.issue(task, "one").await;
+    life.crash().await;
+    stage.become_tokens("one");
+    let life = stage.start().await;
+    let refused = life.engine.renew_lease(&life.agent, id, None, once()).await;
+    assert_eq!(reason(refused), "LEASE_NOT_RENEWABLE");
+    life.close(task).await;
+    until("it is said why it waits", || waits(&life.lease(id)).0 == 1).await;
+    let error = waits(&life.lease(id)).1.unwrap();
+    assert!(error.contains("of another kind"), "{error}");
+    assert_eq!(life.state("one").held.revoking, 1);
+    life.crash().await;
+    stage.become_scripted("one", &one);
+    let life = stage.start().await;
+    life.until_ended(id).await;
+    assert!(one.names().is_empty());
+}

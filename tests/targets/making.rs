@@ -305,3 +305,27 @@ async fn whoever_goes_away_before_the_commit_is_answered_leaves_nothing_undone()
     life.until_ended(id).await;
     assert!(one.names().is_empty());
 }
+
+#[tokio::test]
+async fn what_is_ended_while_it_waits_in_line_is_not_made_at_all() {
+    let stage = Stage::of(&[("one", 1, "60s")]);
+    let one = stage.script("one");
+    let life = stage.start().await;
+    let (first, second) = (life.open().await, life.open().await);
+    one.on(Ask::Issue, Act::Hold);
+    let ahead = life.ask(first, "one");
+    until("the only way is taken", || one.flying(Ask::Issue) == 1).await;
+    let behind = life.ask(second, "one");
+    until("it is ordered", || life.task(second).issued == 1).await;
+    life.close(second).await;
+    one.let_all_go();
+    ahead.await.unwrap().unwrap();
+    assert_eq!(reason(behind.await.unwrap()), "LEASE_ENDED");
+    let id = LeaseId {
+        task: second,
+        number: 0,
+    };
+    life.until_ended(id).await;
+    assert_eq!(one.calls_for(Ask::Issue, id), 0);
+    assert!(!one.has(id));
+}

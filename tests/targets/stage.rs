@@ -93,6 +93,15 @@ timeout = "{timeout}"
         self.inside.config = self.inside.world.config();
     }
 
+    /// The target of this name is what its table says.
+    pub fn become_tokens(&mut self, name: &str) {
+        self.scripts.remove(name);
+    }
+
+    pub fn become_scripted(&mut self, name: &str, script: &Arc<Scripted>) {
+        self.scripts.insert(name.to_owned(), Arc::clone(script));
+    }
+
     pub fn script(&self, name: &str) -> Arc<Scripted> {
         Arc::clone(&self.scripts[name])
     }

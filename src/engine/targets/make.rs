@@ -46,7 +46,9 @@ impl Engine {
         // Looked at only now that nobody unmakes it any more: what was ended until here is not made at all.
         self.still_wanted(&lease)?;
         failpoint::reach("issue.call.before");
-        let answer = site.call(prepared.run()).await;
+        let wanted = || self.still_wanted(&lease).is_ok();
+        let answer = site.call_if(wanted, prepared.run()).await;
+        let answer = answer.ok_or_else(ended_meanwhile)?;
         failpoint::reach("issue.call.after");
         self.settle_made(lease, answer).await
     }

@@ -157,17 +157,37 @@ impl Site {
         &self,
         calling: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        let answer = self.call_if(|| true, calling).await;
+        answer.unwrap_or_else(|| Err(self.too_late()))
+    }
+
+    /// The same if it is still wanted when its turn comes; none if not.
+    pub(super) async fn call_if<T>(
+        &self,
+        wanted: impl FnOnce() -> bool,
+        calling: impl Future<Output = Result<T, Failure>>,
+    ) -> Option<Result<T, Failure>> {
         let limited = async {
             let _permit = self.permits.acquire().await;
-            tokio::time::timeout(self.target.timeout, calling).await
+            match wanted() {
+                true => Some(tokio::time::timeout(self.target.timeout, calling).await),
+                false => None,
+            }
         };
         // Who waits in line that long finds a target that does not keep up.
         let answer = match tokio::time::timeout(2 * self.target.timeout, limited).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(self.too_late()),
+            Ok(None) => return None,
+            Ok(Some(Ok(answer))) => answer,
+            Ok(Some(Err(_))) | Err(_) => Err(self.too_late()),
         };
+        self.heed_answer(&answer);
+        Some(answer)
+    }
+
+    /// What an answer says of the target.
+    fn heed_answer<T>(&self, answer: &Result<T, Failure>) {
         let now = (self.now)();
-        let back = match &answer {
+        let back = match answer {
             Ok(_) => self.breaker.answered(now, None),
             Err(Failure::Said(no)) => self.breaker.answered(now, Some(no)),
             Err(Failure::Away(why)) => {
@@ -178,7 +198,6 @@ impl Site {
         if back {
             self.back.notify_one();
         }
-        answer
     }
 
     fn too_late(&self) -> Failure {
