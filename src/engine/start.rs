@@ -88,7 +88,8 @@ impl Engine {
         Self::start_in(store, config, broker, trust, time, mode, builder).await
     }
 
-    async fn start_in(
+    /// The same as another kind of start.
+    pub async fn start_in(
         store: Store,
         config: Config,
         broker: String,
@@ -121,7 +122,7 @@ impl Engine {
                 Arc::new(move || clock.now())
             },
         };
-        let targets = Targets::build(&config, &shared, builder)?;
+        let targets = Arc::new(Targets::build(&config, &shared, builder)?);
         let engine = Arc::new(Self {
             rules,
             broker,

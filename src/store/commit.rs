@@ -114,9 +114,18 @@ pub struct Committed {
     pub seq: u64,
 }
 
+/// What is done as soon as a commit is made, whether or not anybody still waits for it. It must not block.
+pub type Then = Box<dyn FnOnce() + Send>;
+
 pub(super) struct Job {
     pub(super) commit: Commit,
-    pub(super) reply: oneshot::Sender<Result<Committed, CommitError>>,
+    pub(super) reply: Reply,
+}
+
+/// Where a verdict goes.
+pub(super) struct Reply {
+    pub(super) to: oneshot::Sender<Verdict>,
+    pub(super) then: Option<Then>,
 }
 
 pub(super) struct Committer {
@@ -200,12 +209,15 @@ impl Committer {
     }
 }
 
-type Verdict = Result<Committed, CommitError>;
+pub(super) type Verdict = Result<Committed, CommitError>;
 
-fn answer(verdicts: Vec<(oneshot::Sender<Verdict>, Verdict)>) {
+fn answer(verdicts: Vec<(Reply, Verdict)>) {
     for (reply, verdict) in verdicts {
+        if let (Ok(_), Some(then)) = (&verdict, reply.then) {
+            then();
+        }
         // Whoever has gone away meanwhile does not need to know.
-        let _ = reply.send(verdict);
+        let _ = reply.to.send(verdict);
     }
 }
 

@@ -91,9 +91,24 @@ impl Engine {
         })
     }
 
-    /// Finds credentials of the broker's at a target that no live lease names, and removes them.
+    /// Finds credentials of the broker's at a target that no live lease names, and removes them. It goes on though
+    /// the caller goes away: what was removed must be recorded.
     pub async fn sweep_target(
         self: &Arc<Self>,
+        by: &VerifiedSvid,
+        name: &TargetName,
+        dry_run: bool,
+    ) -> Result<Swept, Error> {
+        if !dry_run {
+            self.not_in_maintenance()?;
+        }
+        let (engine, by, name) = (Arc::clone(self), by.clone(), name.clone());
+        let sweeping = async move { engine.sweep_strays(&by, &name, dry_run).await };
+        tokio::spawn(sweeping).await.unwrap_or(Err(Error::Stopped))
+    }
+
+    async fn sweep_strays(
+        &self,
         by: &VerifiedSvid,
         name: &TargetName,
         dry_run: bool,
