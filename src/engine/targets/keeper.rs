@@ -4,7 +4,7 @@
 //! asked by one call at a time, as its breaker lets pass; as soon as it answers again, all that waited is due at once.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,10 +91,18 @@ struct Keeper {
     site: Arc<Site>,
     /// By when they are due.
     waiting: BinaryHeap<Reverse<(Instant, LeaseId)>>,
-    /// Waiting or running.
-    known: HashSet<LeaseId>,
+    known: HashMap<LeaseId, Progress>,
     running: JoinSet<(LeaseId, Attempt)>,
     was_away: bool,
+}
+
+/// How far a lease is that the keeper has taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Waiting,
+    Running,
+    /// Told of again while running: what ran may have looked too early.
+    ToldAgain,
 }
 
 impl Keeper {
@@ -103,7 +111,7 @@ impl Keeper {
             engine,
             site,
             waiting: BinaryHeap::new(),
-            known: HashSet::new(),
+            known: HashMap::new(),
             running: JoinSet::new(),
             was_away: false,
         }
@@ -124,9 +132,16 @@ impl Keeper {
     }
 
     fn take_in(&mut self, lease: LeaseId) {
-        if self.known.insert(lease) {
-            self.waiting.push(Reverse((Instant::now(), lease)));
+        match self.known.get_mut(&lease) {
+            None => self.wait(lease, Duration::ZERO),
+            Some(progress) if *progress == Progress::Running => *progress = Progress::ToldAgain,
+            Some(_) => {}
         }
+    }
+
+    fn wait(&mut self, lease: LeaseId, delay: Duration) {
+        self.known.insert(lease, Progress::Waiting);
+        self.waiting.push(Reverse((Instant::now() + delay, lease)));
     }
 
     /// When there may be more to start, if nothing happens before.
@@ -149,6 +164,7 @@ impl Keeper {
                 }
             }
             self.waiting.pop();
+            self.known.insert(lease, Progress::Running);
             let (engine, site) = (Arc::clone(&self.engine), Arc::clone(&self.site));
             self.running
                 .spawn(async move { (lease, engine.unmake(&site, lease).await) });
@@ -159,11 +175,11 @@ impl Keeper {
     fn settle(&mut self, done: Option<(LeaseId, Attempt)>) {
         match done {
             Some((lease, Attempt::Over)) => {
-                self.known.remove(&lease);
+                if self.known.remove(&lease) == Some(Progress::ToldAgain) {
+                    self.wait(lease, Duration::ZERO);
+                }
             }
-            Some((lease, Attempt::Again(delay))) => {
-                self.waiting.push(Reverse((Instant::now() + delay, lease)));
-            }
+            Some((lease, Attempt::Again(delay))) => self.wait(lease, delay),
             // A panic; what it was for is still in the store.
             None => tracing::error!("a revocation broke off; it is tried again at the next start"),
         }
