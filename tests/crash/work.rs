@@ -171,7 +171,7 @@ impl Agent {
         self.book.task_is(task, Fate::Uncertain);
         let request = v1::CloseTaskRequest {
             task_id: task.to_owned(),
-            wait: seconds(if wait { 20 } else { 0 }),
+            wait: wait.then(|| seconds(20).unwrap()),
             ..Default::default()
         };
         let closed = answer(self.client.close_task(request).await)?.unwrap();

@@ -61,7 +61,7 @@ impl World {
         );
         let mut target: toml::Table = format!(
             "name = \"{TARGET}\"\nkind = \"postgres\"\nenvironment = \"dev\"\nsensitivity = 1\n\
-             timeout = \"{timeout}\"\nconcurrency = 4"
+             timeout = \"{timeout}\"\nconcurrency = 4\nresource_servers = []"
         )
         .parse()
         .unwrap();
