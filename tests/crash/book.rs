@@ -83,18 +83,20 @@ impl Book {
         let mut pages = self.pages.lock().unwrap();
         *pages.keys.entry(request.task_id.clone()).or_default() += 1;
         pages.unanswered.push(request.clone());
-        pages.numbers.unanswered += 1;
+    }
+
+    /// The broker was gone before it answered.
+    pub fn left_unanswered(&self) {
+        self.pages.lock().unwrap().numbers.unanswered += 1;
     }
 
     /// Whatever the answer was.
     pub fn answered(&self, request: &v1::RequestCredentialRequest) {
         let mut pages = self.pages.lock().unwrap();
-        let before = pages.unanswered.len();
         let key = &request.idempotency_key;
         pages
             .unanswered
             .retain(|other| other.idempotency_key != *key);
-        pages.numbers.unanswered -= (before - pages.unanswered.len()) as u64;
     }
 
     /// Requests whose answers were lost, to be sent again.

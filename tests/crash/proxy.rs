@@ -72,6 +72,10 @@ impl Proxy {
         self.wires.net.send_replace(Net::Up);
     }
 
+    pub fn cut(&self) {
+        self.wires.net.send_replace(Net::Cut);
+    }
+
     pub fn said(&self) -> watch::Receiver<u64> {
         self.wires.said.subscribe()
     }

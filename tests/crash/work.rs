@@ -139,7 +139,8 @@ impl Agent {
         &mut self,
         request: v1::RequestCredentialRequest,
     ) -> Result<Option<LeaseId>, Gone> {
-        let reply = answer(self.client.request_credential(request.clone()).await)?;
+        let reply = answer(self.client.request_credential(request.clone()).await);
+        let reply = reply.inspect_err(|Gone| self.book.left_unanswered())?;
         self.book.answered(&request);
         match reply {
             Ok(made) => Ok(Some(self.book.minted(made, request.ttl.is_some()))),
@@ -171,7 +172,7 @@ impl Agent {
         self.book.task_is(task, Fate::Uncertain);
         let request = v1::CloseTaskRequest {
             task_id: task.to_owned(),
-            wait: wait.then(|| seconds(20).unwrap()),
+            wait: wait.then(|| seconds(5).unwrap()),
             ..Default::default()
         };
         let closed = answer(self.client.close_task(request).await)?.unwrap();
