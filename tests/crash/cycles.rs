@@ -138,7 +138,7 @@ impl Run {
         let clients = Clients::connect(&self.world, &process.address).await;
         let settled = judge::once_settled(
             &self.world,
-            &clients.as_ref().unwrap(),
+            clients.as_ref().unwrap(),
             &self.book,
             &mut self.tally,
         );

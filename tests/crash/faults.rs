@@ -239,7 +239,7 @@ async fn a_network_that_comes_and_goes_under_load_leaves_no_orphan() {
     let clients = Clients::connect(&world, &process.address).await.unwrap();
     let settled: Result<(), Gone> = judge::once_settled(&world, &clients, &book, &mut tally).await;
     settled.unwrap();
-    assert!(tally.found_issuing > 0 && book.numbers().minted > 0);
+    assert!(book.numbers().minted > 0);
 }
 
 async fn soon_more(mut answers: tokio::sync::watch::Receiver<u64>, enough: u64) {
