@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use quietus_identity::SpiffeId;
 use rustls::{AlertDescription, ClientConfig};
 use thiserror::Error;
-use tokio::io::AsyncBufReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -63,6 +63,13 @@ impl Client {
             }
         });
         let channel = endpoint.connect_with_connector(connector).await;
+        channel.map_err(|error| ConnectError::Http2(error.into()))
+    }
+
+    /// Connects once: the channel does not connect again by itself when its connection is lost.
+    pub(crate) async fn connect_once(&self) -> Result<Channel, ConnectError> {
+        let endpoint = self.endpoint()?;
+        let channel = over(endpoint, self.dial().await?).await;
         channel.map_err(|error| ConnectError::Http2(error.into()))
     }
 
@@ -123,6 +130,23 @@ impl Client {
         tcp.set_nodelay(true).map_err(unreachable)?;
         Ok(tcp)
     }
+}
+
+/// A channel over this very connection, and over no other.
+pub(crate) async fn over<S>(
+    endpoint: Endpoint,
+    stream: S,
+) -> Result<Channel, tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let only = Mutex::new(Some(stream));
+    let connector = service_fn(move |_| {
+        let stream = only.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stream = stream.map(TokioIo::new);
+        async { stream.ok_or(io::Error::from(io::ErrorKind::NotConnected)) }
+    });
+    endpoint.connect_with_connector(connector).await
 }
 
 impl fmt::Debug for Client {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,15 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     match bytes.len() > limit {
         true => Err(FileError::TooLarge { limit }),
         false => Ok(bytes),
+    }
+}
+
+/// The same for a file with a secret in it, which nobody but its owner may touch.
+pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    match mode & 0o077 {
+        0 => read(path, limit),
+        _ => Err(FileError::Shared { mode }),
     }
 }
 
@@ -84,6 +94,12 @@ pub enum FileError {
     /// A folder, pipe, socket or device.
     #[error("is not a regular file")]
     NotRegular,
+    /// A secret that others may read or write.
+    #[error("can be used by others (mode {mode:o}): chmod 600 it")]
+    Shared {
+        /// Its permissions.
+        mode: u32,
+    },
     /// Larger than anything that belongs there.
     #[error("has more than {limit} bytes, the most that are read: is it the right file?")]
     TooLarge {

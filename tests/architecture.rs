@@ -148,12 +148,21 @@ fn every_document_names_files_that_exist() {
         "README.md",
         "SECURITY.md",
         "CONTRIBUTING.md",
+        "docs/external-issuers.md",
     ] {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for named in text.split('`').skip(1).step_by(2) {
-            let looks_like_a_path = ["src/", "crates/", "tests/", "config/", "proto/"]
-                .iter()
-                .any(|start| named.starts_with(start))
+            let looks_like_a_path = [
+                "src/",
+                "crates/",
+                "tests/",
+                "config/",
+                "proto/",
+                "docs/",
+                "examples/",
+            ]
+            .iter()
+            .any(|start| named.starts_with(start))
                 && !named.contains([' ', '*', '{']);
             if looks_like_a_path {
                 let path = root().join(named);

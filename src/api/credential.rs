@@ -1,6 +1,7 @@
 //! Credentials, and the keys that agents bring for them. The only place where a secret becomes part of a message.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::v1;
 use crate::engine::Error;
@@ -124,3 +125,121 @@ fn all_exposed<M: FromIterator<(String, String)>>(fields: &BTreeMap<String, Secr
         .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
         .collect()
 }
+
+/// Stands for a secret in `Debug`, and tells only whether there is one.
+struct Redacted<'a>(&'a str);
+
+impl fmt::Debug for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "-" } else { "…" })
+    }
+}
+
+impl fmt::Debug for v1::Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl fmt::Debug for v1::credential::Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jwt(token) => f.debug_tuple("Jwt").field(&Redacted(token)).finish(),
+            Self::Postgres(it) => it.fmt(f),
+            Self::X509(it) => it.fmt(f),
+            Self::Ssh(it) => it.fmt(f),
+            Self::Redis(it) => it.fmt(f),
+            Self::StaticSecret(it) => it.fmt(f),
+            Self::External(it) => it.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for v1::PostgresCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresCredential")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("database", &self.database)
+            .field("user", &self.user)
+            .field("password", &Redacted(&self.password))
+            .field("sslmode", &self.sslmode)
+            .field("ca_pem", &self.ca_pem)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::X509Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("X509Credential")
+            .field("certificate_pem", &self.certificate_pem)
+            .field("ca_pem", &self.ca_pem)
+            .field("key_pem", &Redacted(&self.key_pem))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::SshCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SshCredential")
+            .field("certificate", &self.certificate)
+            .field("private_key", &Redacted(&self.private_key))
+            .field("principals", &self.principals)
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::RedisCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisCredential")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("user", &self.user)
+            .field("password", &Redacted(&self.password))
+            .field("tls", &self.tls)
+            .field("ca_pem", &self.ca_pem)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::StaticCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticCredential")
+            .field("version", &self.version)
+            .field("fields", &redacted(&self.fields))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::ExternalCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalCredential")
+            .field("kind", &self.kind)
+            .field("public_fields", &self.public_fields)
+            .field("secret_fields", &redacted(&self.secret_fields))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::IntrospectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let presenter = &self.presenter_certificate_sha256;
+        f.debug_struct("IntrospectRequest")
+            .field("token", &Redacted(&self.token))
+            .field("presenter_certificate_sha256", presenter)
+            .finish()
+    }
+}
+
+/// The names of fields, without what is in them.
+fn redacted(fields: &BTreeMap<String, String>) -> BTreeMap<&str, Redacted<'_>> {
+    let fields = fields.iter();
+    fields
+        .map(|(name, secret)| (name.as_str(), Redacted(secret)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

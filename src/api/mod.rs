@@ -8,8 +8,8 @@ mod status;
 pub use credential::{credential, key_request};
 pub use message::{lease, maybe_timestamp, pages, receipt, selector_of, target, task, timestamp};
 pub use read::{
-    body, duration, known, lease_id, page_token, scopes, selector, spiffe_id, target_name, task_id,
-    wide_selector,
+    body, duration, known, lease_id, length, page_token, scopes, selector, spiffe_id, target_name,
+    task_id, wide_selector,
 };
 pub use status::{DOMAIN, refused, status};
 
@@ -29,6 +29,12 @@ pub mod bench {
 #[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod demo {
     tonic::include_proto!("quietus.demo.v1");
+}
+
+/// Package `quietus.issuer.v1`: what external issuers implement.
+#[allow(missing_docs, clippy::all, rustdoc::all)]
+pub mod issuer {
+    tonic::include_proto!("quietus.issuer.v1");
 }
 
 /// The descriptors of every service, for reflection.

@@ -73,6 +73,20 @@ pub fn duration(
     Ok(Some(duration))
 }
 
+/// A duration that may be zero, if one is given.
+pub fn length(
+    field: &'static str,
+    length: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Error> {
+    let read = |length| {
+        whole(length).ok_or(Error::Invalid {
+            field,
+            message: "must not be negative".to_owned(),
+        })
+    };
+    length.map(read).transpose()
+}
+
 /// Whatever is longer than the longest `google.protobuf.Duration` is as long as that: every limit is far below, and
 /// the ledger can show it (RFC 8785 ends at 2^53). Its own conversion overflows.
 fn whole(duration: prost_types::Duration) -> Option<Duration> {

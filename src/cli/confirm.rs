@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::text::safe;
 
-/// What to do about a revocation, once it is known what it would end.
+/// What to do about a revocation or a removal, once it is known what it would end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// Go on.
@@ -22,7 +22,12 @@ impl Gate {
     pub fn of(tasks: u64, leases: u64, yes: bool, terminal: bool) -> Self {
         // A target's revocation ends leases and no task.
         let several = tasks > 1 || (tasks == 0 && leases > 1);
-        match (several && !yes, terminal) {
+        Self::when(several && !yes, terminal)
+    }
+
+    /// By whether there is something to ask, and a terminal to ask on.
+    pub fn when(doubtful: bool, terminal: bool) -> Self {
+        match (doubtful, terminal) {
             (false, _) => Self::Open,
             (true, true) => Self::Ask,
             (true, false) => Self::Shut,

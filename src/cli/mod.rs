@@ -3,17 +3,25 @@
 mod bench;
 mod completions;
 mod confirm;
+mod credential;
 mod demo;
 mod exit;
 mod freeze;
 pub mod init;
+#[cfg(feature = "external")]
+mod issuer;
+mod key;
 mod keys;
 mod lease;
 mod output;
 mod pages;
 mod policy;
+mod receipt;
 mod request;
 mod revoke;
+mod run;
+#[cfg(feature = "static-secrets")]
+mod secret;
 mod select;
 pub mod serve;
 mod session;
@@ -21,6 +29,7 @@ mod show;
 mod status;
 mod style;
 mod table;
+mod target;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -57,12 +66,19 @@ enum Command {
     Demo(demo::DemoArgs),
     Task(task::TaskArgs),
     Request(request::RequestArgs),
+    Run(run::RunArgs),
     Lease(lease::LeaseArgs),
+    Target(target::TargetArgs),
+    Receipt(receipt::ReceiptArgs),
     Revoke(revoke::RevokeArgs),
     Freeze(freeze::FreezeArgs),
     Thaw(thaw::ThawArgs),
     Policy(policy::PolicyArgs),
     Keys(keys::KeysArgs),
+    #[cfg(feature = "static-secrets")]
+    Secret(secret::SecretArgs),
+    #[cfg(feature = "external")]
+    Issuer(issuer::IssuerArgs),
     Status(status::StatusArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -87,12 +103,19 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(globals.color, args),
         Command::Task(args) => call(task::run(globals, args)),
         Command::Request(args) => call(request::run(globals, args)),
+        Command::Run(args) => run::run(globals, &args),
         Command::Lease(args) => call(lease::run(globals, args)),
+        Command::Target(args) => call(target::run(globals, args)),
+        Command::Receipt(args) => call(receipt::run(globals, args)),
         Command::Revoke(args) => call(revoke::run(globals, args)),
         Command::Freeze(args) => call(freeze::run(globals, args)),
         Command::Thaw(args) => call(thaw::run(globals, args)),
         Command::Policy(args) => call(policy::run(globals, args)),
         Command::Keys(args) => call(keys::run(globals, args)),
+        #[cfg(feature = "static-secrets")]
+        Command::Secret(args) => secret::run(args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "external")]
+        Command::Issuer(args) => call(issuer::run(globals, args)),
         Command::Status(args) => call(status::run(globals, args)),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),

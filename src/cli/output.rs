@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::style::{Palette, Tone, When};
 use super::table::{Cell, Table};
@@ -77,6 +78,12 @@ impl Output {
         write(&format!("{}\n", safe(line)))
     }
 
+    /// Prints exactly this text on standard output, and ends its last line. Only a terminal is spared what it would
+    /// act on: a program must get a secret as it is.
+    pub fn print_exact(&self, text: &str) -> io::Result<()> {
+        write(&exact(text, io::stdout().is_terminal()))
+    }
+
     /// What people would see.
     pub fn page(&self, result: &impl Show) -> String {
         let mut page = Page::new(self.palette, self.now);
@@ -140,6 +147,20 @@ impl Page {
     }
 }
 
+fn exact(text: &str, terminal: bool) -> Zeroizing<String> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let mut shown = Zeroizing::new(String::with_capacity(text.len() + 1));
+    match terminal {
+        true => {
+            let lines: Vec<String> = text.split('\n').map(safe).collect();
+            shown.push_str(&lines.join("\n"));
+        }
+        false => shown.push_str(text),
+    }
+    shown.push('\n');
+    shown
+}
+
 /// Says something beside the result, on standard error.
 pub fn note(text: impl AsRef<str>) -> io::Result<()> {
     writeln!(io::stderr().lock(), "{}", safe(text.as_ref()))
@@ -156,4 +177,24 @@ pub fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_get_a_secret_as_it_is_and_terminals_do_not() {
+        let cases = [
+            ("token", "token\n", "token\n"),
+            ("a\nb\n", "a\nb\n", "a\nb\n"),
+            ("a\n\n", "a\n\n", "a\n\n"),
+            ("\x1b[2J\tx", "\x1b[2J\tx\n", "\\u{1b}[2J\\tx\n"),
+            ("", "\n", "\n"),
+        ];
+        for (text, piped, on_screen) in cases {
+            assert_eq!(*exact(text, false), piped);
+            assert_eq!(*exact(text, true), on_screen);
+        }
+    }
 }

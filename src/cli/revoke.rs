@@ -98,7 +98,7 @@ async fn confirm(globals: &Globals, would: &Revoked) -> anyhow::Result<()> {
     }
     match ask("Revoke?").await? {
         true => Ok(()),
-        false => Err(Complaint::Declined.into()),
+        false => Err(Complaint::Declined("revoked").into()),
     }
 }
 

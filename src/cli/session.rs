@@ -67,6 +67,17 @@ impl Globals {
         Output::new(self.output, self.color, SystemTime::now())
     }
 
+    /// The client file, if one was named.
+    pub fn identity(&self) -> Option<&Path> {
+        self.identity.as_deref()
+    }
+
+    /// How long to wait for an answer.
+    #[cfg(feature = "external")]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub async fn connect(&self) -> anyhow::Result<Session> {
         let path = self.identity.as_deref().ok_or(Complaint::NoIdentity)?;
         let client = client(path)?;
@@ -89,6 +100,19 @@ impl Session {
 
     pub fn verification(&self) -> VerificationClient<Channel> {
         VerificationClient::new(self.channel.clone())
+    }
+
+    /// How long to wait for an answer.
+    pub fn patience(&self) -> Duration {
+        self.timeout
+    }
+
+    /// With calls that the broker itself takes so much longer to answer.
+    pub fn patient(self, more: Duration) -> Self {
+        Self {
+            timeout: self.timeout.saturating_add(more),
+            ..self
+        }
     }
 
     /// Waits for an answer, but not for ever.

@@ -10,6 +10,7 @@ use super::output::{Page, Show};
 use super::session::Globals;
 use super::style::Tone;
 use super::table::{Cell, Table};
+use super::target::Target;
 use super::text::{bytes, length};
 use super::view::{Selector, Time, given, millis};
 use crate::api::v1;
@@ -21,7 +22,8 @@ Examples:
   quietus status
   quietus status -o json | jq .degraded
 
-Exits with 4 when something is degraded.")]
+Exits with 4 when something is degraded. A target counts as degraded while it is away (target_away:NAME), and while \
+leases are alive at it though it is not configured any more (target_not_configured:NAME): see `quietus target show`.")]
 pub struct StatusArgs {}
 
 #[derive(Serialize)]
@@ -55,12 +57,6 @@ struct TrustDomain {
 }
 
 #[derive(Serialize)]
-struct Target {
-    name: String,
-    kind: String,
-}
-
-#[derive(Serialize)]
 struct Freeze {
     selector: Selector,
     by: String,
@@ -81,13 +77,14 @@ pub async fn run(globals: &Globals, _: StatusArgs) -> anyhow::Result<Exit> {
 
 impl Status {
     fn read(answer: v1::GetStatusResponse) -> Result<Self, Complaint> {
+        let targets: Vec<_> = answer.targets.into_iter().map(Target::from).collect();
         Ok(Self {
+            degraded: degraded(answer.degraded, &targets),
             version: answer.version,
             broker: answer.broker,
             started_at: Time::read(answer.started_at),
             now: Time::read(answer.now).ok_or(Complaint::Incomplete("time"))?,
             clock_ahead_ms: millis(answer.clock_ahead).unwrap_or(0),
-            degraded: answer.degraded,
             open_tasks: answer.open_tasks,
             live_leases: answer.live_leases,
             revoking_leases: answer.revoking_leases,
@@ -101,7 +98,7 @@ impl Status {
                 .into_iter()
                 .map(TrustDomain::from)
                 .collect(),
-            targets: answer.targets.into_iter().map(Target::from).collect(),
+            targets,
             freezes: answer.freezes.into_iter().map(Freeze::from).collect(),
         })
     }
@@ -159,9 +156,13 @@ impl Status {
     }
 
     fn show_targets(&self, page: &mut Page) {
-        let mut table = Table::with_head(["TARGET", "KIND"]);
+        let mut table = Table::with_head(["TARGET", "KIND", "STATE"]);
         for target in &self.targets {
-            table.add([target.name.as_str().into(), target.kind.as_str().into()]);
+            table.add([
+                target.name.as_str().into(),
+                target.kind.as_str().into(),
+                target.state(),
+            ]);
         }
         page.line("");
         page.table(&table);
@@ -209,6 +210,16 @@ impl Show for Status {
     }
 }
 
+/// What the broker says of itself, and the targets that are not well.
+fn degraded(mut broker: Vec<String>, targets: &[Target]) -> Vec<String> {
+    for word in targets.iter().filter_map(Target::degraded) {
+        if !broker.contains(&word) {
+            broker.push(word);
+        }
+    }
+    broker
+}
+
 impl TrustDomain {
     fn bundle(&self) -> Cell {
         match &self.error {
@@ -230,13 +241,6 @@ impl From<v1::TrustDomainStatus> for TrustDomain {
     }
 }
 
-impl From<v1::TargetStatus> for Target {
-    fn from(target: v1::TargetStatus) -> Self {
-        let v1::TargetStatus { name, kind, .. } = target;
-        Self { name, kind }
-    }
-}
-
 impl From<v1::FreezeStatus> for Freeze {
     fn from(freeze: v1::FreezeStatus) -> Self {
         Self {
@@ -249,115 +253,4 @@ impl From<v1::FreezeStatus> for Freeze {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::wire;
-    use crate::cli::style::Palette;
-
-    fn status(degraded: &[&str], error: &str) -> Status {
-        let at = |seconds| Some(wire::Timestamp { seconds, nanos: 0 });
-        let answer = v1::GetStatusResponse {
-            version: "0.1.0".to_owned(),
-            broker: "spiffe://dev.example/broker".to_owned(),
-            started_at: at(1_699_996_400),
-            now: at(1_700_000_000),
-            clock_ahead: Some(wire::Duration {
-                seconds: 2,
-                nanos: 0,
-            }),
-            open_tasks: 3,
-            live_leases: 7,
-            revoking_leases: 1,
-            ledger_entries: 42,
-            store_bytes: 1 << 20,
-            policy_digest: "ab12".to_owned(),
-            policies: 9,
-            kid: "k1".to_owned(),
-            trust_domains: vec![v1::TrustDomainStatus {
-                name: "dev.example".to_owned(),
-                anchors: 1,
-                bundle: "ca.pem".to_owned(),
-                loaded_at: at(1_699_999_990),
-                error: error.to_owned(),
-            }],
-            freezes: vec![v1::FreezeStatus {
-                selector: Some(v1::Selector {
-                    of: Some(v1::selector::Of::All(true)),
-                }),
-                by: "spiffe://dev.example/operator".to_owned(),
-                at: at(1_699_999_400),
-                reason: "drill".to_owned(),
-            }],
-            degraded: degraded.iter().map(ToString::to_string).collect(),
-            targets: vec![v1::TargetStatus {
-                name: "orders-db".to_owned(),
-                kind: "jwt".to_owned(),
-                configured: true,
-                ..Default::default()
-            }],
-        };
-        Status::read(answer).unwrap()
-    }
-
-    fn shown(status: &Status) -> String {
-        let mut page = Page::new(Palette::PLAIN, status.now.0);
-        status.show(&mut page);
-        page.into_text()
-    }
-
-    #[test]
-    fn what_people_see() {
-        let expected = "\
-broker:       spiffe://dev.example/broker
-health:       all is well
-version:      0.1.0
-started:      2023-11-14T21:13:20.000Z (1h ago)
-clock:        2023-11-14T22:13:20.000Z, 2s ahead of the machine's
-open tasks:   3
-leases:       7 live, 1 revoking
-ledger:       42 entries
-store:        1.0 MiB
-policies:     9 (ab12)
-signing key:  k1
-
-TRUST DOMAIN  ANCHORS  LOADED   BUNDLE
-dev.example   1        10s ago  ca.pem
-
-TARGET     KIND
-orders-db  jwt
-
-FROZEN      SINCE    BY                             REASON
-everything  10m ago  spiffe://dev.example/operator  drill
-";
-        assert_eq!(shown(&status(&[], "")), expected);
-    }
-
-    #[test]
-    fn what_is_degraded_is_said_and_makes_the_exit_code() {
-        let broken = status(
-            &["disk_short_of_space", "trust_bundle:dev.example"],
-            "is not PEM",
-        );
-        let text = shown(&broken);
-        assert!(
-            text.contains("degraded: disk_short_of_space, trust_bundle:dev.example\n"),
-            "{text}"
-        );
-        assert!(text.contains("ca.pem: is not PEM\n"), "{text}");
-        assert_eq!(broken.exit(), Exit::Degraded);
-        assert_eq!(status(&[], "").exit(), Exit::Done);
-    }
-
-    #[test]
-    fn the_document_is_stable() {
-        let document = serde_json::to_value(status(&[], "")).unwrap();
-        assert_eq!(document["now"], "2023-11-14T22:13:20.000Z");
-        assert_eq!(document["clock_ahead_ms"], 2000);
-        assert_eq!(
-            document["trust_domains"][0]["error"],
-            serde_json::Value::Null
-        );
-        let freeze = serde_json::json!({ "kind": "all", "name": null });
-        assert_eq!(document["freezes"][0]["selector"], freeze);
-    }
-}
+mod tests;

@@ -79,11 +79,21 @@ pub struct Selector {
 
 impl Time {
     pub fn read(time: Option<wire::Timestamp>) -> Option<Self> {
+        let seconds = u64::try_from(time?.seconds).unwrap_or(0);
+        let nanos = u32::try_from(time?.nanos).unwrap_or(0).min(999_999_999);
+        Some(Self::new(seconds, nanos))
+    }
+
+    /// From milliseconds since the Unix epoch.
+    pub fn from_millis(millis: u64) -> Self {
+        let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
+        Self::new(millis / 1000, nanos)
+    }
+
+    fn new(seconds: u64, nanos: u32) -> Self {
         /// The last second that RFC 3339 can write.
         const LAST: u64 = 253_402_300_799;
-        let seconds = u64::try_from(time?.seconds).unwrap_or(0).min(LAST);
-        let nanos = u32::try_from(time?.nanos).unwrap_or(0).min(999_999_999);
-        Some(Self(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)))
+        Self(SystemTime::UNIX_EPOCH + Duration::new(seconds.min(LAST), nanos))
     }
 }
 
@@ -236,6 +246,13 @@ mod tests {
         for (seconds, nanos, written) in cases {
             let time = Time::read(Some(wire::Timestamp { seconds, nanos }));
             assert_eq!(time.unwrap().to_string(), written);
+        }
+        let cases = [
+            (1_700_000_000_005, "2023-11-14T22:13:20.005Z"),
+            (u64::MAX, "9999-12-31T23:59:59.615Z"),
+        ];
+        for (millis, written) in cases {
+            assert_eq!(Time::from_millis(millis).to_string(), written);
         }
     }
 }

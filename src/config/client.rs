@@ -52,7 +52,7 @@ fn client(problems: &mut Problems<'_>, raw: &raw::Client) -> Option<ClientConfig
     })
 }
 
-fn checked_address(text: &str) -> Result<String, &'static str> {
+pub(super) fn checked_address(text: &str) -> Result<String, &'static str> {
     let (host, port) = text.rsplit_once(':').unwrap_or_default();
     match is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0) {
         true => Ok(text.to_owned()),

@@ -28,11 +28,14 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
 pub use target::{
-    ExternalSettings, OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls,
-    RedisSettings, Settings, SshSettings, SslMode, StaticSettings, Target, TargetKind,
+    CertificateUsage, ExternalSettings, OnOwned, Permit, PostgresForAgents, PostgresSettings,
+    PostgresTemplate, PostgresTls, Principal, RedisPersist, RedisServer, RedisSettings,
+    SanTemplate, Settings, SshSettings, SslMode, StaticKey, StaticSettings, Target, TargetKind,
     X509Settings,
 };
+pub use target::{ExternalEndpoint, checked_kind, checked_url, checked_word};
 
+use client::checked_address;
 use pattern::PatternIndex;
 use source::Source;
 

@@ -105,6 +105,33 @@ impl DevPostgres {
         )
     }
 
+    /// Runs statements in one of its databases as [`ADMIN`]; the first column of every row, in order.
+    ///
+    /// # Errors
+    /// [`DevPostgresError::Sql`] with what the server said.
+    #[cfg(feature = "postgres")]
+    pub async fn run(&self, database: &str, sql: &str) -> Result<Vec<String>, DevPostgresError> {
+        let path = self.password_file();
+        let password = fs::read_to_string(&path).map_err(io("read", &path))?;
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host("127.0.0.1")
+            .port(self.port)
+            .dbname(database)
+            .user(ADMIN)
+            .password(password.trim_end());
+        let said = |error: tokio_postgres::Error| DevPostgresError::Sql(error.to_string());
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(said)?;
+        let connection = tokio::spawn(connection);
+        let done = client.simple_query(sql).await.map_err(said);
+        connection.abort();
+        let first = |message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        };
+        Ok(done?.into_iter().filter_map(first).collect())
+    }
+
     /// Starts it again on the same port, with all that it had.
     ///
     /// # Errors
@@ -283,6 +310,9 @@ pub enum DevPostgresError {
         "PostgreSQL is not installed: neither PATH nor /usr/lib/postgresql has its initdb and postgres (on Debian: apt install postgresql)"
     )]
     NotInstalled,
+    /// The server did not do what it was told.
+    #[error("PostgreSQL said: {0}")]
+    Sql(String),
     /// It refuses to run as root, and there is no other user.
     #[error(
         "PostgreSQL does not run as root, and there is no user postgres or nobody to run it as"

@@ -38,7 +38,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::evidence::Evidence;
 use crate::failpoint;
-use crate::issuers::Unfit;
+use crate::issuers::{Shared, Unfit};
 use crate::keys::{Keys, KeysError};
 use crate::store::{Answer, Change, Commit, CommitError, Retry, Snapshot, Store, StoreError};
 use crate::trust::Trust;
@@ -70,6 +70,7 @@ pub struct Engine {
     policy: ArcSwap<PolicySet>,
     keys: Arc<Keys>,
     evidence: Evidence,
+    shared: Shared,
     targets: targets::Targets,
     /// Told whenever a target has answered a revocation.
     confirmed: tokio::sync::Notify,
@@ -171,6 +172,11 @@ impl Engine {
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What its issuers are built with.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The store, to watch and to close.

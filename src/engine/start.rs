@@ -14,6 +14,7 @@ use crate::evidence::Evidence;
 use crate::issuers::{BuildError, Builder, Shared, build};
 use crate::keys::{Keys, KeysError};
 use crate::store::{OpenError, Options, Store};
+use crate::tls::SvidFiles;
 use crate::trust::Trust;
 
 /// Why the broker could not start.
@@ -111,6 +112,10 @@ impl Engine {
             keys: Arc::clone(&keys),
             issuer,
             broker: broker.clone(),
+            svid: SvidFiles {
+                chain: config.broker.svid.clone(),
+                key: config.broker.key.clone(),
+            },
             now: {
                 let clock = Arc::clone(&clock);
                 Arc::new(move || clock.now())
@@ -127,6 +132,7 @@ impl Engine {
             ),
             keys,
             evidence,
+            shared,
             targets,
             confirmed: tokio::sync::Notify::new(),
             signed: super::introspect::Signed::default(),

@@ -8,6 +8,8 @@
 //! need to know no more than the lease's name: a call whose reply was lost is settled by looking at the target.
 
 mod credential;
+#[cfg(any(feature = "ssh", feature = "x509"))]
+mod durable;
 #[cfg(feature = "external")]
 pub mod external;
 pub mod jwt;
@@ -30,6 +32,7 @@ use quietus_core::{Confirmation, Digest, Enforced, IssueOrder, Lease, LeaseId, T
 
 use crate::config::{Settings, Target};
 use crate::keys::Keys;
+use crate::tls::SvidFiles;
 pub use credential::{Credential, Secret};
 
 /// The longest error text of a target that is kept, in bytes.
@@ -267,6 +270,8 @@ pub struct Shared {
     pub issuer: String,
     /// The broker's SPIFFE ID.
     pub broker: String,
+    /// The broker's own X.509-SVID, to be read for every connection that is made with it.
+    pub svid: SvidFiles,
     /// Effective time.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }

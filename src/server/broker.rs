@@ -165,7 +165,7 @@ impl Broker for Front {
         let caller = caller(&request)?;
         let mut request = request.into_inner();
         // Who asks again may wait for another time; it is the same request.
-        let wait = api::duration("wait", request.wait.take()).map_err(api::status)?;
+        let wait = api::length("wait", request.wait.take()).map_err(api::status)?;
         let once = once!("CloseTask", caller, request);
         let id = api::task_id(&request.task_id).map_err(api::status)?;
         let closed = self

@@ -59,7 +59,7 @@ impl Operator for Front {
             agent: given(request.agent),
             target: target.map_err(api::status)?,
             state: lease_state(state),
-            stuck_for: api::duration("stuck_for", request.stuck_for).map_err(api::status)?,
+            stuck_for: api::length("stuck_for", request.stuck_for).map_err(api::status)?,
         };
         let listed = self
             .engine

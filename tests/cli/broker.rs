@@ -8,19 +8,19 @@ use serde_json::Value;
 use crate::{code, command, free_address, identity, json, stderr, stdout};
 
 const AGENT: &str = "spiffe://dev.example/agent/builder";
-const READ: &str = "orders-db:read:public.orders";
+pub const READ: &str = "orders-db:read:public.orders";
 const ADMIN: &str = "orders-db:admin:public.orders";
 const UNKNOWN: &str = "0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55";
 
 /// A broker of its own for a test, killed when the test is over.
-struct Broker {
-    folder: PathBuf,
+pub struct Broker {
+    pub folder: PathBuf,
     process: Child,
     _kept: tempfile::TempDir,
 }
 
 impl Broker {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let kept = tempfile::tempdir().unwrap();
         identity(kept.path(), &free_address());
         let folder = kept.path().join("dev");
@@ -41,11 +41,11 @@ impl Broker {
         }
     }
 
-    fn agent(&self, args: &[&str]) -> Output {
+    pub fn agent(&self, args: &[&str]) -> Output {
         self.as_whom("agent.toml", args).output().unwrap()
     }
 
-    fn operator(&self, args: &[&str]) -> Output {
+    pub fn operator(&self, args: &[&str]) -> Output {
         self.as_whom("operator.toml", args).output().unwrap()
     }
 
@@ -55,24 +55,30 @@ impl Broker {
         command
     }
 
-    fn operator_json(&self, args: &[&str]) -> Value {
+    pub fn operator_json(&self, args: &[&str]) -> Value {
         let output = self.operator(&[args, &["-o", "json"]].concat());
         assert_eq!(code(&output), 0, "{args:?} {output:?}");
         json(&output)
     }
 
     /// A new task's id.
-    fn open(&self, purpose: &str) -> String {
+    pub fn open(&self, purpose: &str) -> String {
         let output = self.agent(&["task", "open", "--purpose", purpose, "-q"]);
         assert_eq!(code(&output), 0, "{output:?}");
         stdout(&output).trim_end().to_owned()
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
+impl Broker {
+    pub fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -1,8 +1,14 @@
 //! The compiled command, as shells and scripts meet it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod broker;
+mod closing;
+mod receipts;
 
 use std::fs;
 use std::net::TcpListener;
@@ -58,7 +64,13 @@ fn the_help_documents_exit_codes() {
 
 #[test]
 fn wrong_usage_exits_with_2() {
-    let cases: [&[&str]; 10] = [
+    let cases: [&[&str]; 16] = [
+        &["target", "show", "no name"],
+        &["target", "check"],
+        &["lease", "list", "--stuck=soon"],
+        &["lease", "list", "--stuck", "--state", "active"],
+        &["receipt", "verify", "task.receipt"],
+        &["request", "--csr", "a", "--ssh-public-key", "b"],
         &["frobnicate"],
         &["task"],
         &["task", "show", "not-a-uuid"],

@@ -5,6 +5,7 @@ mod broken;
 mod init;
 mod lookups;
 mod policies;
+mod postgres;
 mod samples;
 mod svids;
 mod targets;

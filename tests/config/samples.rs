@@ -13,13 +13,26 @@ fn every_sample_loads() {
 }
 
 #[test]
+fn every_sample_of_a_target_loads() {
+    let base = fs::read_to_string(samples().join("quietus.toml")).unwrap();
+    // A sample may call its target the same.
+    let base = base.replace("\"orders-db\"", "\"orders-token\"");
+    for entry in fs::read_dir(samples().join("targets")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let config = load(format!("{base}\n{text}"));
+        config.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+#[test]
 fn there_is_no_sample_that_no_test_knows() {
     let mut names: Vec<String> = fs::read_dir(samples())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["agent.toml", "policies", "quietus.toml"]);
+    assert_eq!(names, ["agent.toml", "policies", "quietus.toml", "targets"]);
 }
 
 #[test]

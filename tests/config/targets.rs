@@ -6,13 +6,39 @@ use crate::{GOOD, load};
 
 /// The table that each kind needs, with the least that it has to say.
 const TABLES: [(&str, &str); 6] = [
-    ("postgres", ""),
-    ("x509", ""),
-    ("ssh", ""),
-    ("redis", ""),
-    ("static", ""),
+    ("postgres", POSTGRES),
+    ("x509", X509),
+    ("ssh", SSH),
+    ("redis", REDIS),
+    ("static", STATIC),
     ("external", ""),
 ];
+
+const POSTGRES: &str = r#"host = "db.internal"
+database = "orders"
+user = "quietus"
+password_file = "orders-db.password"
+tls = "verify-full"
+ca_file = "orders-db-ca.pem""#;
+
+const X509: &str = r#"ca_cert = "ca.pem"
+ca_key = "ca.key"
+crl = "ca.crl"
+usage = "client"
+san = ["uri:{agent}"]"#;
+
+const SSH: &str = r#"ca_key = "ca"
+krl = "krl"
+[[target.ssh.principal]]
+name = "deploy""#;
+
+const REDIS: &str = r#"host = "127.0.0.1"
+tls = false
+user = "quietus"
+password_file = "redis.password""#;
+
+const STATIC: &str = r#"sealed = "stripe.sealed"
+key_file = "static.key""#;
 
 const KIND_LINE: &str = "line 24: ";
 

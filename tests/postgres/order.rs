@@ -11,6 +11,7 @@ use quietus::dev::{DevPostgres, POSTGRES_ADMIN};
 use quietus::issuers::Shared;
 use quietus::issuers::postgres::PostgresIssuer;
 use quietus::keys::Keys;
+use quietus::tls::SvidFiles;
 use quietus_core::*;
 
 pub fn now() -> Timestamp {
@@ -171,6 +172,10 @@ fn shared(broker: &str) -> Shared {
         keys: keys(),
         issuer: "https://quietus.dev.example".to_owned(),
         broker: broker.to_owned(),
+        svid: SvidFiles {
+            chain: "unused.pem".into(),
+            key: "unused.key".into(),
+        },
         now: Arc::new(now),
     }
 }

@@ -8,6 +8,8 @@ mod due;
 mod echo;
 mod fsync;
 mod introspect;
+#[cfg(feature = "postgres")]
+mod issue;
 mod load;
 mod mint;
 mod report;
@@ -54,6 +56,12 @@ pub struct BenchArgs {
     /// How many leases fall due in the same second.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(10..))]
     pub due: u32,
+    /// How many roles there are when their database goes away.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(10..))]
+    pub roles: u32,
+    /// For how long it is away.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=3600))]
+    pub outage: u64,
     /// A short run that shows that everything works. Its figures mean nothing.
     #[arg(long)]
     pub quick: bool,
@@ -83,6 +91,9 @@ pub enum Scenario {
     Due,
     /// A restart with live leases, clean and after a kill.
     Restart,
+    /// Roles in a PostgreSQL database, and ten thousand of them while it is away.
+    #[cfg(feature = "postgres")]
+    Issue,
 }
 
 /// How much of everything.
@@ -95,6 +106,8 @@ struct Plan {
     connections: usize,
     leases: u32,
     due: u32,
+    roles: u32,
+    outage: Duration,
     warm_tokens: usize,
     cold_tokens: usize,
 }
@@ -128,6 +141,8 @@ async fn measure(scenario: Scenario, plan: &Plan, report: &mut Report) -> anyhow
         Scenario::Introspect => introspect::measure(plan, report).await,
         Scenario::Due => due::measure(plan, report).await,
         Scenario::Restart => restart::measure(plan, report).await,
+        #[cfg(feature = "postgres")]
+        Scenario::Issue => issue::measure(plan, report).await,
     }
 }
 
@@ -147,6 +162,8 @@ impl Plan {
             connections: args.connections as usize,
             leases: args.leases,
             due: args.due,
+            roles: args.roles,
+            outage: Duration::from_secs(args.outage),
             warm_tokens: 1_000,
             cold_tokens: 20_000,
         };
@@ -162,6 +179,8 @@ impl Plan {
             rounds: 1,
             leases: self.leases.min(500),
             due: self.due.min(500),
+            roles: self.roles.min(40),
+            outage: self.outage.min(Duration::from_secs(1)),
             warm_tokens: 50,
             cold_tokens: 100,
             ..self

@@ -114,6 +114,20 @@ impl World {
         Ok(world)
     }
 
+    /// Another target, and leave for everybody to read there.
+    pub(super) fn add_target(&self, name: &str, target: &str) -> anyhow::Result<()> {
+        let policy = format!(
+            "@id(\"reads-{name}\")\n@max_ttl(\"12h\")\npermit (principal, action == Action::\"read\", resource in Target::\"{name}\");\n"
+        );
+        std::fs::write(
+            self.folder.join("policies").join(format!("{name}.cedar")),
+            policy,
+        )?;
+        let path = self.folder.join("quietus.toml");
+        let text = std::fs::read_to_string(&path)? + target;
+        Ok(std::fs::write(path, text)?)
+    }
+
     pub(super) async fn serve(&self, options: Options) -> anyhow::Result<Serving> {
         let time = Arc::clone(&self.time) as Arc<dyn TimeSource>;
         let broker = Broker::start(config(&self.folder)?, time, options).await?;
@@ -341,7 +355,7 @@ fn svid_files(folder: &Path, name: &str) -> SvidFiles {
     }
 }
 
-fn take(left: &AtomicU32) -> bool {
+pub(super) fn take(left: &AtomicU32) -> bool {
     let order = Ordering::Relaxed;
     left.fetch_update(order, order, |left| left.checked_sub(1))
         .is_ok()

@@ -10,11 +10,13 @@ use crate::cli::request::Issued;
 use crate::cli::session::Globals;
 use crate::cli::words::wire_duration;
 
-/// Asks policy again, for a longer life of a live lease, and prints the new token
+/// Asks policy again, for a longer life of a live lease, and prints the credential as it is from then on
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Example:
-  TOKEN=$(quietus lease renew 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55.0 --ttl 5m)")]
+  TOKEN=$(quietus lease renew 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55.0 --ttl 5m)
+
+Printed as by `quietus request`.")]
 pub struct RenewArgs {
     /// The lease
     #[arg(value_name = "LEASE")]
@@ -22,7 +24,7 @@ pub struct RenewArgs {
     /// How long the credential is to live from now on; it may get less
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
-    /// Print the token and nothing else
+    /// Print the credential and nothing else
     #[arg(short, long)]
     quiet: bool,
     /// The same key gives the same answer

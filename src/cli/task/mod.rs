@@ -37,6 +37,6 @@ pub async fn run(globals: &Globals, args: TaskArgs) -> anyhow::Result<Exit> {
         Command::Heartbeat(args) => heartbeat::run(globals, args).await.map(Exit::from),
         Command::List(args) => list::run(globals, args).await.map(Exit::from),
         Command::Show(args) => show::run(globals, args).await.map(Exit::from),
-        Command::Close(args) => close::run(globals, args).await.map(Exit::from),
+        Command::Close(args) => close::run(globals, args).await,
     }
 }

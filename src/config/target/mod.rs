@@ -18,14 +18,14 @@ use toml::Spanned;
 use super::problems::Problems;
 use super::raw::{Number, Span, Text};
 
-pub use external::ExternalSettings;
+pub use external::{ExternalEndpoint, ExternalSettings, checked_kind, checked_url, checked_word};
 pub use postgres::{
     OnOwned, PostgresForAgents, PostgresSettings, PostgresTemplate, PostgresTls, SslMode,
 };
-pub use redis::RedisSettings;
-pub use ssh::SshSettings;
-pub use static_secret::StaticSettings;
-pub use x509::X509Settings;
+pub use redis::{RedisPersist, RedisServer, RedisSettings};
+pub use ssh::{Permit, Principal, SshSettings};
+pub use static_secret::{StaticKey, StaticSettings};
+pub use x509::{CertificateUsage, SanTemplate, X509Settings};
 
 /// How many calls to one target are made at once, if nothing else is said.
 const CONCURRENCY: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);

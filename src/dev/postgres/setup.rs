@@ -130,7 +130,7 @@ pub(super) fn configure(data: &Path, options: &DevPostgresOptions) -> Result<(),
     let on = |yes: bool| if yes { "on" } else { "off" };
     let mut text = format!(
         "\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = {0}\n\
-         full_page_writes = {0}\nssl = {1}\nmax_connections = 100\nshared_buffers = '32MB'\nautovacuum = off\n",
+         full_page_writes = {0}\nssl = {1}\nmax_connections = 100\nshared_buffers = '32MB'\n",
         on(options.fsync),
         on(options.tls),
     );

@@ -9,7 +9,11 @@
 //!
 //! Revoking first commits that nobody can log in any more, then ends the role's sessions and waits until they are
 //! gone, then drops or reassigns what it owns, takes its rights away and drops it; at last it looks that it is gone.
+//!
+//! PostgreSQL keeps all rights on a table in one row of 8 kB: about 2,400 roles can have rights on it at once (a server
+//! that is full says so, and the next one is refused). For more, let a template grant a group's rights.
 
+mod by_hand;
 mod connect;
 mod password;
 mod revoke;
@@ -162,8 +166,7 @@ impl Site {
     }
 
     async fn make(&self, lease: &Lease, wanted: &Wanted) -> Result<Secret, Failure> {
-        let password = password::random().map_err(Failure::away)?;
-        let verifier = password::verifier(&password).map_err(Failure::away)?;
+        let (password, verifier) = new_password().await?;
         let role = self.names.role(lease.id);
         let attributes = Attributes {
             connection_limit: self.settings.connection_limit,
@@ -323,6 +326,17 @@ impl Site {
             fingerprint: None,
         }
     }
+}
+
+/// A password and its verifier. That takes a millisecond or two, which is too long to keep others waiting.
+async fn new_password() -> Result<(Secret, String), Failure> {
+    let making = tokio::task::spawn_blocking(|| {
+        let password = password::random()?;
+        let verifier = password::verifier(&password)?;
+        Ok((password, verifier))
+    });
+    let made = making.await.map_err(Failure::away)?;
+    made.map_err(|error: String| Failure::away(error))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

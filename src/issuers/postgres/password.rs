@@ -13,6 +13,9 @@ use crate::issuers::Secret;
 /// As RFC 7677 has it at least, and PostgreSQL by itself. A password of 256 random bits needs no more.
 const ITERATIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(4095);
 
+/// A verifier of a password that means nothing, for measurements.
+pub(super) const SAMPLE: &str = "SCRAM-SHA-256$4096:cXVpZXR1cy1ieS1oYW5kIQ==$r+J9s3VlJSSZ5fNg6vV07vgQoHFeFr4nWwkXOZA/Lds=:TU5pJ31Ny2hWYaKS6wdgX3wERcwKRjRAE/yPVdDB60E=";
+
 /// 256 random bits as text.
 pub(super) fn random() -> Result<Secret, String> {
     let mut bytes = Zeroizing::new([0; 32]);

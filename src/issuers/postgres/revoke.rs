@@ -22,13 +22,13 @@ impl Site {
     }
 
     async fn unmake_with(&self, connection: &Leased, lease: LeaseId) -> Result<(), Failure> {
-        // Again for each of its names: there is more than one only if the broker was renamed.
+        // Once, and again as long as something is left.
         while let Some(found) = self.find(connection, lease).await? {
             if !connection.run(&sql::shut(&found)).await?.is_empty() {
                 end_sessions(connection, found.oid).await?;
             }
             self.drop_role(connection, lease, &found).await?;
-            let left = connection.run(&sql::leftovers(lease, &found)).await?;
+            let left = connection.run(&sql::leftovers(&found)).await?;
             if left.is_empty() {
                 return Ok(());
             }
@@ -47,11 +47,14 @@ impl Site {
         let sql = sql::find_locked(lease, &self.names.role(lease));
         let rows = connection.run(&sql).await?;
         // The first row is the lock's.
-        let found = rows.get(1).map(standing);
-        if found.is_none() {
+        if let Some(row) = rows.get(1) {
+            return Ok(Some(standing(row)));
+        }
+        let rows = connection.run(&sql::find_renamed(lease)).await?;
+        if rows.is_empty() {
             connection.run("COMMIT").await?;
         }
-        Ok(found)
+        Ok(rows.first().map(standing))
     }
 
     async fn drop_role(
@@ -137,7 +140,7 @@ async fn end_sessions(connection: &Connection, oid: u32) -> Result<(), Failure> 
     Ok(())
 }
 
-fn standing(row: &SimpleQueryRow) -> Standing {
+pub(super) fn standing(row: &SimpleQueryRow) -> Standing {
     let text = |at| row.get(at).unwrap_or_default();
     Standing {
         role: text(0).to_owned(),

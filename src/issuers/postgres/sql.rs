@@ -212,25 +212,25 @@ pub(super) fn renew(lease: LeaseId, role: &str, until_when: Timestamp) -> String
 
 /// Opens a transaction and looks for the role of a lease.
 pub(super) fn find_locked(lease: LeaseId, role: &str) -> String {
-    format!("BEGIN; {}; {}", lock(lease), find(lease, role))
+    let named = format!("rolname = {}", text(role));
+    format!("BEGIN; {}; {}", lock(lease), find(&named))
+}
+
+/// Looks for it by the lease alone, whatever the broker was called when it was made. This looks at every role.
+pub(super) fn find_renamed(lease: LeaseId) -> String {
+    let (suffix, start) = (suffix(lease), PREFIX.len());
+    let (length, suffix, prefix) = (suffix.len(), text(&suffix), text(PREFIX));
+    let named = format!(
+        "right(rolname::text, {length}) = {suffix} AND left(rolname::text, {start}) = {prefix}"
+    );
+    find(&named)
 }
 
 /// Rows of: name, number, whether we are a superuser, and which templates it was made with.
-fn find(lease: LeaseId, role: &str) -> String {
+fn find(named: &str) -> String {
     format!(
         "SELECT rolname, oid, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), \
-         shobj_description(oid, 'pg_authid') FROM pg_roles WHERE {}",
-        is(lease, role)
-    )
-}
-
-/// By its name, or by another of the same lease: a broker that was renamed still finds what it made.
-fn is(lease: LeaseId, role: &str) -> String {
-    let (suffix, role) = (suffix(lease), text(role));
-    let (length, suffix) = (suffix.len(), text(&suffix));
-    let (start, prefix) = (PREFIX.len(), text(PREFIX));
-    format!(
-        "rolname = {role} OR (right(rolname::text, {length}) = {suffix} AND left(rolname::text, {start}) = {prefix})"
+         shobj_description(oid, 'pg_authid') FROM pg_roles WHERE {named}"
     )
 }
 
@@ -257,9 +257,12 @@ pub(super) struct Standing {
     pub(super) templates: Vec<String>,
 }
 
-/// Ends the role's sessions; a row for each that is still there.
+/// Ends the role's sessions; a row for each that is still there. (Not by way of the view `pg_stat_activity`, which
+/// looks up names of all.)
 pub(super) fn terminate(oid: u32) -> String {
-    format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = {oid}")
+    format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_get_activity(NULL) WHERE usesysid = {oid}"
+    )
 }
 
 /// Opens a transaction for the end of a role.
@@ -289,10 +292,11 @@ pub(super) fn drop_owned(role: &str, on_owned: &OnOwned) -> String {
 }
 
 /// A row for the role if it is still there, and one for each of its sessions.
-pub(super) fn leftovers(lease: LeaseId, found: &Standing) -> String {
+pub(super) fn leftovers(found: &Standing) -> String {
     format!(
-        "SELECT rolname FROM pg_roles WHERE {} UNION ALL SELECT 'a session' FROM pg_stat_activity WHERE usesysid = {}",
-        is(lease, &found.role),
+        "SELECT 'the role' FROM pg_roles WHERE rolname = {} \
+         UNION ALL SELECT 'a session' FROM pg_stat_get_activity(NULL) WHERE usesysid = {}",
+        text(&found.role),
         found.oid
     )
 }
