@@ -46,7 +46,7 @@ struct Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disaster_while_a_role_is_made_leaves_none() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::new(TIMEOUT).await;
     for text in MAKES {
         for disaster in DISASTERS {
             scene.while_made(text, disaster).await;
@@ -57,7 +57,7 @@ async fn a_disaster_while_a_role_is_made_leaves_none() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disaster_while_a_role_is_unmade_leaves_none() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::new(TIMEOUT).await;
     for text in UNMAKES {
         for disaster in DISASTERS {
             scene.while_unmade(text, disaster).await;
@@ -66,9 +66,75 @@ async fn a_disaster_while_a_role_is_unmade_leaves_none() {
     scene.nothing_is_left().await;
 }
 
+/// While the order to make a role is still on its way, its absence says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_is_made_late_is_unmade_after_that() {
+    let scene = Scene::new("20s").await;
+    for text in MAKES {
+        let (task, minting, closing) = scene.closed_while_made(text).await;
+        scene.all_but_one_are_dead(&task).await;
+        scene.world.proxy.heal();
+        let refused = answer(soon("an answer", minting).await.unwrap()).unwrap();
+        assert_eq!(refused.map(|_| ()).unwrap_err(), "LEASE_ENDED");
+        let closed = soon("an answer", closing).await.unwrap().unwrap();
+        assert!(closed.into_inner().receipt.unwrap().complete);
+        scene.it_ends_well(&task).await;
+    }
+    scene.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_arrives_after_it_was_given_up_makes_no_role() {
+    let scene = Scene::new(TIMEOUT).await;
+    for text in MAKES {
+        let (task, minting, closing) = scene.closed_while_made(text).await;
+        let refused = answer(soon("an answer", minting).await.unwrap()).unwrap();
+        assert_eq!(refused.map(|_| ()).unwrap_err(), "TARGET_UNAVAILABLE");
+        scene.world.proxy.heal();
+        let closed = soon("an answer", closing).await.unwrap().unwrap();
+        assert!(closed.into_inner().receipt.unwrap().complete);
+        scene.it_ends_well(&task).await;
+    }
+    scene.nothing_is_left().await;
+}
+
+type Minting = JoinHandle<Reply<v1::RequestCredentialResponse>>;
+type Closing = JoinHandle<Reply<v1::CloseTaskResponse>>;
+
 impl Scene {
-    async fn new() -> Self {
-        let world = World::new(TIMEOUT).await;
+    /// What makes its last role is on its way, and late.
+    async fn closed_while_made(&self, text: &'static str) -> (String, Minting, Closing) {
+        let task = self.a_task_that_can_mint().await;
+        for _ in 0..6 {
+            answer(self.mint(&task).await.unwrap()).unwrap().unwrap();
+        }
+        let mut sprung = self.world.proxy.trap(text, Fault::Late);
+        let minting = self.mint(&task);
+        soon("the trap springs", sprung.changed()).await.unwrap();
+        let closing = self.close(&task, 100);
+        (task, minting, closing)
+    }
+
+    async fn all_but_one_are_dead(&self, task: &str) {
+        let request = v1::GetTaskRequest {
+            task_id: task.to_owned(),
+        };
+        soon("all but one are dead", async {
+            loop {
+                let shown = self.clients.agent.clone().get_task(request.clone()).await;
+                let shown = shown.unwrap().into_inner().task.unwrap();
+                let state = shown.state();
+                if state != v1::TaskState::Open && shown.revoking_leases <= 1 {
+                    return assert_eq!(state, v1::TaskState::Closing, "one is still being made");
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
+    }
+
+    async fn new(timeout: &str) -> Self {
+        let world = World::new(timeout).await;
         let process = Process::start(&world.inside);
         let clients = Clients::connect(&world, &process.address).await.unwrap();
         Self {
@@ -126,7 +192,7 @@ impl Scene {
         task.id
     }
 
-    fn mint(&self, task: &str) -> JoinHandle<Reply<v1::RequestCredentialResponse>> {
+    fn mint(&self, task: &str) -> Minting {
         let mut agent = self.clients.agent.clone();
         let request = v1::RequestCredentialRequest {
             task_id: task.to_owned(),
@@ -136,7 +202,7 @@ impl Scene {
         tokio::spawn(async move { agent.request_credential(request).await })
     }
 
-    fn close(&self, task: &str, wait: i64) -> JoinHandle<Reply<v1::CloseTaskResponse>> {
+    fn close(&self, task: &str, wait: i64) -> Closing {
         let mut agent = self.clients.agent.clone();
         let request = v1::CloseTaskRequest {
             task_id: task.to_owned(),

@@ -16,6 +16,8 @@ pub enum Fault {
     ReplyLost,
     /// What is sent arrives, and that connection breaks.
     Broken,
+    /// What is sent arrives only when the network is healed; other connections are as they were.
+    Late,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ struct Wires {
     net: watch::Sender<Net>,
     trap: Mutex<Option<(&'static str, Fault)>>,
     sprung: watch::Sender<u64>,
+    /// How often it was healed.
+    healed: watch::Sender<u64>,
     /// How often the broker has said something.
     said: watch::Sender<u64>,
 }
@@ -48,6 +52,7 @@ impl Proxy {
             net: watch::Sender::new(Net::Up),
             trap: Mutex::new(None),
             sprung: watch::Sender::new(0),
+            healed: watch::Sender::new(0),
             said: watch::Sender::new(0),
         });
         let accepting = Arc::clone(&wires);
@@ -70,6 +75,7 @@ impl Proxy {
     /// As after a cable was plugged in again: what was connected is not any more.
     pub fn heal(&self) {
         self.wires.net.send_replace(Net::Up);
+        self.wires.healed.send_modify(|count| *count += 1);
     }
 
     pub fn cut(&self) {
@@ -113,16 +119,20 @@ impl Wires {
             if matches!(fault, Some(Fault::Lost | Fault::ReplyLost)) {
                 self.net.send_replace(Net::Cut);
             }
-            if fault != Some(Fault::Lost) && to.write_all(said).await.is_err() {
-                return;
-            }
+            let mut healed = self.healed.subscribe();
             if fault.is_some() {
                 self.sprung.send_modify(|count| *count += 1);
             }
+            if fault == Some(Fault::Late) {
+                let _ = healed.changed().await;
+            }
+            if fault != Some(Fault::Lost) && to.write_all(said).await.is_err() {
+                return;
+            }
             match fault {
                 Some(Fault::Broken) => return,
-                Some(_) => return std::future::pending().await,
-                None => {}
+                Some(Fault::Lost | Fault::ReplyLost) => return std::future::pending().await,
+                Some(Fault::Late) | None => {}
             }
         }
     }

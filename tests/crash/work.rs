@@ -98,11 +98,24 @@ impl Agent {
                     break;
                 }
             }
-            if self.rng.one_in(2) {
+            if self.rng.one_in(4) {
+                self.close_while_minting(&task).await?;
+            } else if self.rng.one_in(2) {
                 let wait = self.rng.one_in(2);
                 self.close(&task, wait).await?;
             }
         }
+    }
+
+    async fn close_while_minting(&mut self, task: &str) -> Result<(), Gone> {
+        let mut other = Self {
+            world: Arc::clone(&self.world),
+            client: self.client.clone(),
+            book: Arc::clone(&self.book),
+            rng: Rng::new(self.rng.next()),
+        };
+        let (closed, minted) = tokio::join!(self.close(task, true), other.mint(task));
+        closed.and(minted.map(drop))
     }
 
     async fn open(&mut self) -> Result<String, Gone> {
