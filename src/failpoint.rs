@@ -7,8 +7,7 @@ use std::sync::OnceLock;
 #[cfg(debug_assertions)]
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Every place there is.
-#[cfg(debug_assertions)]
+/// Every place there is in a debug build.
 pub const PLACES: [&str; 8] = [
     "commit.before",
     "commit.after",

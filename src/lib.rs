@@ -9,7 +9,7 @@ pub mod config;
 pub mod dev;
 pub mod engine;
 pub mod evidence;
-mod failpoint;
+pub mod failpoint;
 mod files;
 pub mod issuers;
 pub mod keys;

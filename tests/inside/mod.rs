@@ -8,6 +8,7 @@ pub mod rng;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quietus::client::{Client, ConnectError};
 use quietus::clock::TimeSource;
 use quietus::config::Config;
 use quietus::dev::DevCa;
@@ -19,6 +20,7 @@ use quietus::trust::Trust;
 use quietus_core::{Lease, LeaseId, Task, TaskId};
 use quietus_identity::{Purpose, VerifiedSvid};
 use quietus_ledger::Sealed;
+use tonic::transport::Channel;
 
 use crate::common::{DOMAIN, World};
 use crate::disks::{Platter, Room, options};
@@ -115,6 +117,23 @@ impl Inside {
             .introspect(&self.resource_server, token, None)
             .unwrap()
             .is_some()
+    }
+
+    /// To a broker of its own process, as one of `agent`, `operator`, `resource-server`.
+    pub async fn connect(&self, address: &str, name: &str) -> Result<Channel, ConnectError> {
+        let world = &self.world;
+        let time = Arc::clone(&world.time);
+        let client = Client {
+            address: address.to_owned(),
+            broker: world.domain.ca.id("/broker").unwrap(),
+            svid: SvidFiles {
+                chain: world.path(&format!("{name}.pem")),
+                key: world.path(&format!("{name}.key")),
+            },
+            bundle: world.path("bundle.pem"),
+            now: Arc::new(move || time.wall().seconds()),
+        };
+        client.connect().await
     }
 
     pub fn advance(&self, seconds: u64) {

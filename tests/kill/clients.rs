@@ -8,9 +8,6 @@ use quietus::api::v1;
 use quietus::api::v1::broker_client::BrokerClient;
 use quietus::api::v1::operator_client::OperatorClient;
 use quietus::api::v1::verification_client::VerificationClient;
-use quietus::client::Client;
-use quietus::clock::TimeSource;
-use quietus::tls::SvidFiles;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
@@ -123,10 +120,10 @@ pub struct Clients {
 impl Clients {
     pub async fn connect(inside: &Inside, address: &str) -> Self {
         Self {
-            agent: BrokerClient::new(channel(inside, address, "agent").await),
-            operator: OperatorClient::new(channel(inside, address, "operator").await),
+            agent: BrokerClient::new(inside.connect(address, "agent").await.unwrap()),
+            operator: OperatorClient::new(inside.connect(address, "operator").await.unwrap()),
             resource_server: VerificationClient::new(
-                channel(inside, address, "resource-server").await,
+                inside.connect(address, "resource-server").await.unwrap(),
             ),
         }
     }
@@ -249,20 +246,4 @@ fn unless_gone<T>(
         Err(status) => Err(status),
         answered => Ok(answered),
     }
-}
-
-async fn channel(inside: &Inside, address: &str, name: &str) -> Channel {
-    let world = &inside.world;
-    let time = Arc::clone(&world.time);
-    let client = Client {
-        address: address.to_owned(),
-        broker: world.domain.ca.id("/broker").unwrap(),
-        svid: SvidFiles {
-            chain: world.path(&format!("{name}.pem")),
-            key: world.path(&format!("{name}.key")),
-        },
-        bundle: world.path("bundle.pem"),
-        now: Arc::new(move || time.wall().seconds()),
-    };
-    client.connect().await.unwrap()
 }

@@ -1,4 +1,5 @@
 //! `quietus serve` as a process of its own.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -64,7 +65,23 @@ impl Process {
         Self::run(command)
     }
 
-    fn run(mut command: Command) -> Self {
+    /// It kills itself at that place, `place:n`; none if it did so before it was ready.
+    pub fn start_to_die_at(inside: &Inside, failpoint: &str) -> Option<Self> {
+        let mut command = serve(inside);
+        command.env("QUIETUS_FAILPOINT", failpoint);
+        match Self::try_run(command) {
+            Ok(process) => Some(process),
+            Err((Some(9), _)) => None,
+            Err((_, log)) => panic!("not ready: {log}"),
+        }
+    }
+
+    fn run(command: Command) -> Self {
+        Self::try_run(command).unwrap_or_else(|(_, log)| panic!("not ready: {log}"))
+    }
+
+    /// Or the signal that ended it, and what it said.
+    fn try_run(mut command: Command) -> Result<Self, (Option<i32>, String)> {
         let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
         let mut line = String::new();
@@ -74,14 +91,20 @@ impl Process {
         let Some((_, address)) = line.trim().split_once(" is ready on ") else {
             let mut log = String::new();
             errors.read_to_string(&mut log).unwrap();
-            panic!("not ready: {line}{log}");
+            return Err((child.wait().unwrap().signal(), line + &log));
         };
         // So that it never waits for somebody to read its log.
         std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
-        Self {
+        Ok(Self {
             address: address.to_owned(),
             child: Mutex::new(child),
-        }
+        })
+    }
+
+    /// Whether SIGKILL has ended it, by whomever it was sent.
+    pub fn was_killed(&self) -> bool {
+        let ended = self.child.lock().unwrap().try_wait().unwrap();
+        ended.is_some_and(|status| status.signal() == Some(9))
     }
 
     /// SIGKILL.
