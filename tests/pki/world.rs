@@ -73,10 +73,6 @@ impl World {
         let millis = Arc::clone(&self.millis);
         let keys = Keys::open(&self.path("keys"), Duration::from_secs(60), self.now()).unwrap();
         Shared {
-            svid: quietus::tls::SvidFiles {
-                chain: "unused.pem".into(),
-                key: "unused.key".into(),
-            },
             keys: Arc::new(keys),
             issuer: "https://quietus.dev.example".to_owned(),
             broker: "spiffe://dev.example/quietus".to_owned(),
