@@ -149,6 +149,9 @@ pub enum Internal {
     /// The ledger.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// A target's settings.
+    #[error("a target's settings cannot be kept: {0}")]
+    Settings(String),
     /// A receipt that would not verify.
     #[error("a receipt cannot be made: {0}")]
     Receipt(String),

@@ -44,6 +44,8 @@ pub struct Commit {
     pub guards: Option<Guards>,
     /// The policy set that is to be in force, with its archived form.
     pub policy: Option<(Digest, Vec<u8>)>,
+    /// Settings of targets that are to be kept, and of those that are to be forgotten.
+    pub settings: Vec<(String, Option<Vec<u8>>)>,
     /// What an idempotency key came to. It must be in the read-set as unused.
     pub request: Option<(RequestKey, RequestRow)>,
     /// What to record.
@@ -65,7 +67,7 @@ impl Commit {
     pub fn is_empty(&self) -> bool {
         let changes = self.change.is_some() || self.purge.is_some() || self.guards.is_some();
         let rows = self.policy.is_some() || self.request.is_some() || !self.entries.is_empty();
-        !changes && !rows && !self.mark
+        !changes && !rows && !self.mark && self.settings.is_empty()
     }
 }
 
@@ -399,6 +401,13 @@ impl Attempt<'_, '_> {
             policies.insert(&digest.0, archived.as_slice())?;
             self.header.policy = digest.0;
         }
+        for (target, settings) in commit.settings {
+            let mut kept = self.tables.write.open_table(rows::SETTINGS)?;
+            match settings {
+                Some(row) => kept.insert(target.as_str(), row.as_slice())?,
+                None => kept.remove(target.as_str())?,
+            };
+        }
         if let Some((key, row)) = commit.request {
             self.write_request(key, &row, commit.now)?;
         }
@@ -601,6 +610,7 @@ pub(super) fn prepare(db: &Database) -> Result<Header, StoreError> {
         write.open_table(rows::REQUESTS)?;
         write.open_table(rows::OUTBOX)?;
         write.open_table(rows::TARGETS)?;
+        write.open_table(rows::SETTINGS)?;
         write.open_table(rows::POLICIES)?;
     }
     write.commit()?;

@@ -82,9 +82,10 @@ impl Engine {
 }
 
 impl Targets {
-    /// Whether a keeper could look after leases of this target.
-    pub(in crate::engine) fn has(&self, name: &str) -> bool {
-        self.sites.keys().any(|site| site.as_str() == name)
+    /// Whether it is there as the configuration has it.
+    pub(in crate::engine) fn is_configured(&self, name: &str) -> bool {
+        self.sites()
+            .any(|site| site.target.name.as_str() == name && !site.retired)
     }
 }
 

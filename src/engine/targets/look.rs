@@ -61,7 +61,8 @@ impl Engine {
         for site in self.targets.sites() {
             let name = site.target.name.to_string();
             let health = site.breaker.health();
-            let configured = Some((site.target.clone(), site.issuer.abilities()));
+            let as_configured = (site.target.clone(), site.issuer.abilities());
+            let configured = (!site.retired).then_some(as_configured);
             let held = held.remove(&name).unwrap_or_default();
             states.push(state(name, configured, held, health));
         }
@@ -74,7 +75,9 @@ impl Engine {
     /// Names of targets that leases are alive at though they are not configured.
     pub(in crate::engine) fn missing_targets(&self) -> Result<Vec<(String, Held)>, Error> {
         let held = self.store.read().held()?;
-        let missing = held.into_iter().filter(|(name, _)| !self.targets.has(name));
+        let missing = held
+            .into_iter()
+            .filter(|(name, _)| !self.targets.is_configured(name));
         Ok(missing.collect())
     }
 

@@ -10,6 +10,7 @@ mod breaker;
 mod keeper;
 mod look;
 mod make;
+mod retired;
 mod unmake;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::issuers::{BuildError, Builder, Failure, Issuer, Shared};
 use crate::store::{Commit, Then};
 
 pub use look::{Checked, Swept, TargetState};
+pub(super) use retired::retired;
 
 use breaker::Breaker;
 
@@ -43,6 +45,8 @@ pub(super) struct Site {
     pub(super) issuer: Arc<dyn Issuer>,
     /// Whether it is worth calling.
     pub(super) breaker: Breaker,
+    /// Whether it is only there to be told of the ends of leases.
+    pub(super) retired: bool,
     permits: Semaphore,
     /// How many calls are making or renewing the credential of a lease.
     making: Mutex<BTreeMap<LeaseId, u32>>,
@@ -71,14 +75,23 @@ impl Targets {
         config: &Config,
         shared: &Shared,
         build: &Builder,
+        retired: Vec<Target>,
     ) -> Result<Self, BuildError> {
-        let site = |target: &Target| {
+        let mut sites = BTreeMap::new();
+        for target in config.targets() {
             let issuer = build(target, shared)?;
             let site = Site::new(target.clone(), issuer, Arc::clone(&shared.now));
-            Ok((target.name.clone(), Arc::new(site)))
-        };
+            sites.insert(target.name.clone(), Arc::new(site));
+        }
+        for target in retired {
+            // Where it is now its credentials are not, and would be found absent.
+            sites.remove(&target.name);
+            if let Some(site) = Site::retired(target, shared, build) {
+                sites.insert(site.target.name.clone(), Arc::new(site));
+            }
+        }
         Ok(Self {
-            sites: config.targets().map(site).collect::<Result<_, _>>()?,
+            sites,
             homeless: Inbox::new(),
         })
     }
@@ -138,6 +151,7 @@ impl Site {
             making: Mutex::default(),
             inbox: Inbox::new(),
             back: Notify::new(),
+            retired: false,
             target,
             issuer,
             now,
@@ -146,6 +160,13 @@ impl Site {
 
     /// Whether the target is worth asking for another credential.
     pub(super) fn admit(&self) -> Result<(), Error> {
+        if self.retired {
+            let message = format!(
+                "the target {} was moved while leases are alive at its old place: nothing is issued for it until they are gone and the broker was started again",
+                self.target.name
+            );
+            return Err(Error::refused("TARGET_MOVED", message));
+        }
         match self.issuer.abilities().enforced == Enforced::AtBroker || self.breaker.passes() {
             true => Ok(()),
             false => Err(Error::Away(self.target.name.clone())),
