@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use quietus_core::{LeaseState, TargetName};
+use quietus_core::{LeaseId, LeaseState, TargetName};
 use quietus_identity::VerifiedSvid;
 
 use super::breaker::Health;
 use crate::config::Target;
 use crate::engine::{Engine, Error};
 use crate::issuers::{Abilities, Doomed, Found};
-use crate::store::Held;
+use crate::store::{Held, Snapshot};
 
 /// How a target is doing.
 #[derive(Clone, Debug)]
@@ -117,6 +117,7 @@ impl Engine {
         dry_run: bool,
     ) -> Result<Swept, Error> {
         let site = self.known_site(name)?;
+        let before = self.store.read();
         let listed = site.call(site.issuer.list()).await;
         let listed = listed.map_err(|failure| {
             tracing::warn!(target = %name, error = %failure, "a target could not be swept");
@@ -133,7 +134,7 @@ impl Engine {
             found: found.len() as u64,
             ..Swept::default()
         };
-        for stray in self.strays(found)? {
+        for stray in self.strays(&before, found)? {
             if !dry_run {
                 let doomed = Doomed::stray(stray.id);
                 let gone = site.call(site.issuer.revoke(&doomed)).await;
@@ -150,14 +151,14 @@ impl Engine {
         Ok(swept)
     }
 
-    /// Those that no lease names which has not ended. A lease is always in the store before its credential is made.
-    fn strays(&self, found: Vec<Found>) -> Result<Vec<Found>, Error> {
-        let snapshot = self.store.read();
+    /// Those that no lease names which has not ended. A lease is in the store before its credential is made, and ends
+    /// there after that is gone: so what is listed is named before or afterwards, if it has come or gone meanwhile.
+    fn strays(&self, before: &Snapshot, found: Vec<Found>) -> Result<Vec<Found>, Error> {
+        let after = self.store.read();
         let mut strays = Vec::new();
         let mut seen = BTreeSet::new();
         for found in found {
-            let lease = snapshot.lease(found.id)?;
-            let named = lease.is_some_and(|lease| !matches!(lease.state, LeaseState::Ended { .. }));
+            let named = is_named(before, found.id)? || is_named(&after, found.id)?;
             if !named && seen.insert(found.id) {
                 strays.push(found);
             }
@@ -190,6 +191,11 @@ impl Engine {
             .site(name)
             .map_err(|_| Error::NotFound("target"))
     }
+}
+
+fn is_named(snapshot: &Snapshot, id: LeaseId) -> Result<bool, Error> {
+    let lease = snapshot.lease(id)?;
+    Ok(lease.is_some_and(|lease| !matches!(lease.state, LeaseState::Ended { .. })))
 }
 
 fn state(
