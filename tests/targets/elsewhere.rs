@@ -12,7 +12,56 @@ fn name(text: &str) -> TargetName {
 }
 
 #[tokio::test]
-async fn a_target_that_is_taken_out_keeps_its_leases_until_it_is_put_back() {
+async fn what_is_alive_at_a_target_that_is_taken_out_is_ended_there_all_the_same() {
+    let mut stage = Stage::of(&[("one", 8, "60s"), ("two", 8, "60s")]);
+    let one = stage.script("one");
+    let life = stage.start().await;
+    let task = life.open().await;
+    let ids = [life.issue(task, "one").await, life.issue(task, "one").await];
+    life.crash().await;
+
+    stage.configure(&["one"]);
+    let life = stage.start().await;
+    let state = life.state("one");
+    assert!(state.configured.is_none());
+    assert_eq!((state.held.live, state.held.revoking), (2, 0));
+    assert!(life.request(task, "one").await.is_err(), "nothing new");
+    one.on(Ask::Revoke, Act::No("in use"));
+    life.close(task).await;
+    for id in ids {
+        until("it is tried", || waits(&life.lease(id)).0 > 0).await;
+    }
+    one.on(Ask::Revoke, Act::Answer);
+    for id in ids {
+        life.until_ended(id).await;
+    }
+    assert!(one.names().is_empty());
+    assert!(crate::receipts::verified(&stage, &life, task).complete);
+    life.counts_are_right();
+    life.crash().await;
+
+    // Once nothing is alive there, it is forgotten.
+    let life = stage.start().await;
+    assert!(
+        life.engine
+            .store()
+            .read()
+            .settings()
+            .unwrap()
+            .get("one")
+            .is_none()
+    );
+    assert!(
+        life.engine
+            .target_states()
+            .unwrap()
+            .iter()
+            .all(|it| it.name != "one")
+    );
+}
+
+#[tokio::test]
+async fn a_target_that_is_taken_out_and_cannot_be_reached_keeps_its_leases_until_it_is_put_back() {
     let mut stage = Stage::of(&[("one", 8, "60s"), ("two", 8, "60s")]);
     let one = stage.script("one");
     let life = stage.start().await;
@@ -22,6 +71,7 @@ async fn a_target_that_is_taken_out_keeps_its_leases_until_it_is_put_back() {
     life.crash().await;
 
     stage.configure(&["one"]);
+    stage.break_files("one", true);
     let life = stage.start().await;
     let state = life.state("one");
     assert!(state.configured.is_none());
@@ -45,6 +95,7 @@ async fn a_target_that_is_taken_out_keeps_its_leases_until_it_is_put_back() {
     life.crash().await;
 
     stage.configure(&[]);
+    stage.break_files("one", false);
     let life = stage.start().await;
     for id in ids {
         life.until_ended(id).await;
@@ -74,6 +125,7 @@ async fn a_target_that_is_taken_out_in_the_midst_of_a_making_or_revocation_loses
     assert!(asked.await.is_err());
 
     stage.configure(&["one"]);
+    stage.break_files("one", true);
     let life = stage.start().await;
     let made = LeaseId { task, number: 1 };
     for id in [dying, made] {
@@ -84,6 +136,7 @@ async fn a_target_that_is_taken_out_in_the_midst_of_a_making_or_revocation_loses
     }
     life.crash().await;
     stage.configure(&[]);
+    stage.break_files("one", false);
     one.on(Ask::Revoke, Act::Answer);
     let life = stage.start().await;
     life.until_ended(dying).await;

@@ -1,6 +1,6 @@
 //! A broker between agents and scripted targets, with a disk that outlives it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub struct Stage {
     pub inside: Inside,
     pub platter: Platter,
     scripts: BTreeMap<String, Arc<Scripted>>,
+    /// Targets whose files are gone.
+    broken: BTreeSet<String>,
     /// The configuration without any of the scripted targets.
     plain: String,
     tables: BTreeMap<String, String>,
@@ -51,6 +53,7 @@ impl Stage {
             inside,
             platter: Platter::default(),
             scripts: BTreeMap::new(),
+            broken: BTreeSet::new(),
             plain,
             tables: BTreeMap::new(),
         };
@@ -93,6 +96,14 @@ timeout = "{timeout}"
         self.inside.config = self.inside.world.config();
     }
 
+    /// What its settings name is gone, or there again.
+    pub fn break_files(&mut self, name: &str, gone: bool) {
+        match gone {
+            true => self.broken.insert(name.to_owned()),
+            false => self.broken.remove(name),
+        };
+    }
+
     /// The target of this name is what its table says.
     pub fn become_tokens(&mut self, name: &str) {
         self.scripts.remove(name);
@@ -127,10 +138,17 @@ timeout = "{timeout}"
         let (config, trust) = (self.inside.config.clone(), Arc::clone(&self.inside.trust));
         let id = format!("spiffe://{DOMAIN}/broker");
         let time = Arc::clone(&self.inside.world.time) as Arc<dyn TimeSource>;
-        let scripts = self.scripts.clone();
+        let (scripts, broken) = (self.scripts.clone(), self.broken.clone());
         let started = runtime.spawn(async move {
-            let builder =
-                move |target: &Configured, shared: &Shared| issuer(&scripts, target, shared);
+            let builder = move |target: &Configured, shared: &Shared| match broken
+                .contains(target.name.as_str())
+            {
+                true => Err(BuildError {
+                    target: target.name.to_string(),
+                    message: "a file is gone".to_owned(),
+                }),
+                false => issuer(&scripts, target, shared),
+            };
             Engine::start_in(store, config, id, trust, time, mode, &builder).await
         });
         let engine = started.await.unwrap()?;
