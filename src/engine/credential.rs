@@ -1,11 +1,12 @@
 //! Requesting and renewing credentials.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quietus_core::{
-    Event, Grant, IssueOrder, Lease, LeaseId, Load, Outcome, Scope, Step, TargetName, Task, TaskId,
-    Timestamp, step,
+    Enforced, Event, Grant, IssueOrder, Lease, LeaseId, Load, Outcome, Scope, Step, TargetName,
+    Task, TaskId, Timestamp, step,
 };
 use quietus_identity::VerifiedSvid;
 use quietus_ledger::Entry;
@@ -66,12 +67,26 @@ impl Engine {
         once: Once,
     ) -> Result<Issued, Error> {
         let target = self.check_scopes(&order.scopes)?;
+        if !self.targets.must_be_told(&target) {
+            return self.request(svid, target, order, once).await;
+        }
+        let (engine, svid) = (Arc::clone(self), svid.clone());
+        see_through(async move { engine.request(&svid, target, order, once).await }).await
+    }
+
+    async fn request(
+        self: &Arc<Self>,
+        svid: &VerifiedSvid,
+        target: TargetName,
+        order: RequestOrder,
+        once: Once,
+    ) -> Result<Issued, Error> {
         let plan = || {
-            let now = self.now();
-            if let Some(answer) = self.answered(&once, now)? {
-                return self.granted_before(svid, &answer, now).map(Plan::nothing);
+            if let Some(answer) = self.answered(&once, self.now())? {
+                return self.granted_before(svid, &answer).map(Plan::nothing);
             }
             let (task, _) = self.load_own(svid, order.task, Load::Nothing)?;
+            let now = self.now();
             let asked = Asked {
                 svid,
                 task,
@@ -104,12 +119,27 @@ impl Engine {
         ttl: Option<Duration>,
         once: Once,
     ) -> Result<Issued, Error> {
+        let lease = self.store.read().lease(id)?;
+        if lease.is_none_or(|lease| lease.enforced == Enforced::AtBroker) {
+            return self.renew(svid, id, ttl, once).await;
+        }
+        let (engine, svid) = (Arc::clone(self), svid.clone());
+        see_through(async move { engine.renew(&svid, id, ttl, once).await }).await
+    }
+
+    async fn renew(
+        self: &Arc<Self>,
+        svid: &VerifiedSvid,
+        id: LeaseId,
+        ttl: Option<Duration>,
+        once: Once,
+    ) -> Result<Issued, Error> {
         let plan = || {
-            let now = self.now();
-            if let Some(answer) = self.answered(&once, now)? {
-                return self.granted_before(svid, &answer, now).map(Plan::nothing);
+            if let Some(answer) = self.answered(&once, self.now())? {
+                return self.granted_before(svid, &answer).map(Plan::nothing);
             }
             let (task, leases) = self.load_own(svid, id.task, Load::One(id))?;
+            let now = self.now();
             let lease = leases.first().cloned().ok_or(Error::NotFound("lease"))?;
             let asked = Asked {
                 svid,
@@ -281,7 +311,6 @@ impl Engine {
         &self,
         svid: &VerifiedSvid,
         answer: &Answer,
-        now: Timestamp,
     ) -> Result<Result<Granted, Error>, Error> {
         let Answer::Lease(id, renewals) = answer else {
             return Err(Error::KeyStale);
@@ -290,7 +319,7 @@ impl Engine {
         let lease = leases.first().filter(|lease| lease.renewals == *renewals);
         let guards = self.store.guards();
         lease
-            .and_then(|lease| IssueOrder::repeat(&task, lease, &guards, now))
+            .and_then(|lease| IssueOrder::repeat(&task, lease, &guards, self.now()))
             .map(|order| Ok(Granted::Before(Box::new(order))))
             .ok_or(Error::KeyStale)
     }
@@ -344,6 +373,13 @@ impl Engine {
         }
         Ok(first.target().clone())
     }
+}
+
+/// Goes on though the caller goes away: what is ordered at a target must be made there, and recorded.
+async fn see_through(
+    asking: impl Future<Output = Result<Issued, Error>> + Send + 'static,
+) -> Result<Issued, Error> {
+    tokio::spawn(asking).await.unwrap_or(Err(Error::Stopped))
 }
 
 fn grant(svid: &VerifiedSvid, permit: &Permit, site: &Site, ttl: Option<Duration>) -> Grant {

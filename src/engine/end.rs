@@ -28,11 +28,11 @@ impl Engine {
             Cause::Completed
         };
         let plan = || {
-            let now = self.now();
-            if self.answered(&once, now)?.is_some() {
+            if self.answered(&once, self.now())?.is_some() {
                 return Ok(Plan::nothing(()));
             }
             let (task, leases) = self.load_own(svid, id, Load::Live)?;
+            let now = self.now();
             let guards = self.store.guards();
             // A task that an operator or the clock has ended ended by that, though the agent is the first to say so.
             let fallen = guards.fallen(&task.agent, None, task.epoch);
@@ -70,11 +70,11 @@ impl Engine {
         once: Once,
     ) -> Result<(Task, Lease), Error> {
         let plan = || {
-            let now = self.now();
-            if self.answered(&once, now)?.is_some() {
+            if self.answered(&once, self.now())?.is_some() {
                 return Ok(Plan::nothing(()));
             }
             let (task, leases) = self.load_own(svid, id.task, Load::One(id))?;
+            let now = self.now();
             let renewals = leases.first().ok_or(Error::NotFound("lease"))?.renewals;
             let guards = self.store.guards();
             let event = Event::EndLeases(Which::One(id), Cause::Returned);
@@ -112,10 +112,10 @@ impl Engine {
         reason: &str,
     ) -> Result<Option<Step>, Error> {
         let plan = || {
-            let now = self.now();
             let Some((task, leases)) = load(&self.store.read(), id, event.loads())? else {
                 return Ok(Plan::nothing(None));
             };
+            let now = self.now();
             let guards = self.store.guards();
             let step = step(
                 &self.rules,

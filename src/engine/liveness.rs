@@ -64,8 +64,8 @@ impl Engine {
         event: fn(quietus_core::Caller) -> Event,
     ) -> Result<Task, Error> {
         self.settle(|| {
-            let now = self.now();
             let (task, leases) = self.load_own(svid, id, Load::Nothing)?;
+            let now = self.now();
             let guards = self.store.guards();
             let event = event(caller_of(svid));
             let step = step(&self.rules, view(task.clone(), leases, &guards), event, now);

@@ -71,7 +71,7 @@ pub struct Engine {
     keys: Arc<Keys>,
     evidence: Evidence,
     shared: Shared,
-    targets: targets::Targets,
+    targets: Arc<targets::Targets>,
     /// Told whenever a target has answered a revocation.
     confirmed: tokio::sync::Notify,
     signed: introspect::Signed,
@@ -149,6 +149,9 @@ pub enum Internal {
     /// The ledger.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// A target's settings.
+    #[error("a target's settings cannot be kept: {0}")]
+    Settings(String),
     /// A receipt that would not verify.
     #[error("a receipt cannot be made: {0}")]
     Receipt(String),
@@ -210,12 +213,12 @@ impl Engine {
             if self.maintenance && commit.is_change() {
                 return Err(Error::Maintenance);
             }
-            let doomed = self.targets.doomed(&commit);
+            // Whoever waits for the commit may go away; what it ends must be ended all the same.
+            let then = targets::heed_once_made(&self.targets, &commit);
             failpoint::reach("commit.before");
-            match self.store.commit(commit).await {
+            match self.store.commit_then(commit, then).await {
                 Ok(_) => {
                     failpoint::reach("commit.after");
-                    self.targets.heed(doomed);
                     return Ok(answer);
                 }
                 Err(CommitError::Conflict) => tokio::task::yield_now().await,
@@ -304,6 +307,14 @@ impl Engine {
         .await
     }
 
+    /// For what changes more than the store; the store looks after itself.
+    fn not_in_maintenance(&self) -> Result<(), Error> {
+        match self.maintenance {
+            true => Err(Error::Maintenance),
+            false => Ok(()),
+        }
+    }
+
     /// A commit that makes a step, resting on the task as it was read.
     fn commit_of(&self, before: &Task, step: &Step, now: Timestamp) -> Commit {
         let change = step.task.as_ref().map(|task| Change {
@@ -342,7 +353,8 @@ fn caller_of(svid: &VerifiedSvid) -> Caller {
     }
 }
 
-/// A task and those of its leases that an event needs.
+/// A task and those of its leases that an event needs. The clock is looked at after this and not before: nothing may
+/// seem to have happened before what it rests on.
 fn load(snapshot: &Snapshot, id: TaskId, need: Load) -> Result<Option<(Task, Vec<Lease>)>, Error> {
     let Some(task) = snapshot.task(id)? else {
         return Ok(None);

@@ -92,6 +92,7 @@ impl Engine {
         &self,
         by: Option<&VerifiedSvid>,
     ) -> Result<(String, String, usize), Error> {
+        self.not_in_maintenance()?;
         let _operating = self.operating.lock().await;
         let set = read_policies(&self.config.policy.dir)
             .map_err(|error| Error::refused("POLICY_NOT_LOADED", error.to_string()))?;
@@ -134,6 +135,7 @@ impl Engine {
         by: &VerifiedSvid,
         once: super::Once,
     ) -> Result<(String, String), Error> {
+        self.not_in_maintenance()?;
         let _operating = self.operating.lock().await;
         if let Some(answer) = self.answered(&once, self.now())? {
             return match answer {

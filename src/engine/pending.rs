@@ -1,9 +1,9 @@
 //! What a broker that is started for looking would end.
 
-use quietus_core::{LeaseId, Task, TaskId};
+use quietus_core::{Lease, LeaseId, Task, TaskId};
 
 use super::{Engine, Error};
-use crate::store::Effect;
+use crate::store::{Effect, Snapshot};
 
 /// How many rows are read at a time.
 const STRIDE: usize = 1000;
@@ -13,7 +13,7 @@ const STRIDE: usize = 1000;
 pub enum Pending {
     /// A task, and every live lease under it: how many, and the stable word for what ends it.
     Task(TaskId, u32, &'static str),
-    /// Leases of an open task that have expired are among its live ones; when the first is due is past.
+    /// Among the live leases of an open task are some that have perhaps expired, or that were revoked with their target.
     Leases(TaskId),
     /// A credential whose death at its target is not confirmed yet.
     Revocation(LeaseId),
@@ -49,7 +49,9 @@ impl Engine {
         let mut after = None;
         while pending.len() < most {
             let page = snapshot.open_tasks(after, STRIDE)?;
-            pending.extend(page.rows.iter().filter_map(|task| self.pending_task(task)));
+            for task in &page.rows {
+                pending.extend(self.pending_task(&snapshot, task)?);
+            }
             after = page.next;
             if after.is_none() {
                 break;
@@ -58,27 +60,28 @@ impl Engine {
         Ok(())
     }
 
-    fn pending_task(&self, task: &Task) -> Option<Pending> {
+    fn pending_task(&self, snapshot: &Snapshot, task: &Task) -> Result<Option<Pending>, Error> {
         let now = self.now();
-        let ends = |cause| Some(Pending::Task(task.id, task.live, cause));
+        let ends = |cause| Ok(Some(Pending::Task(task.id, task.live, cause)));
         if self.store.restored().is_some() {
             return ends("store_restored");
         }
         if let Some(cause) = task.overdue(now) {
             return ends(cause.reason());
         }
-        if self
-            .store
-            .guards()
-            .fallen(&task.agent, None, task.epoch)
-            .is_some()
-        {
+        let guards = self.store.guards();
+        if guards.fallen(&task.agent, None, task.epoch).is_some() {
             return ends("operator");
         }
         if !self.is_trusted(task) {
             return ends("identity_untrusted");
         }
         let expired = task.lease_due.is_some_and(|due| due <= now);
-        expired.then_some(Pending::Leases(task.id))
+        let fallen = |lease: &Lease| {
+            let target = Some(&lease.target);
+            guards.fallen(&task.agent, target, lease.epoch).is_some()
+        };
+        let revoked = !guards.floors.is_empty() && snapshot.live_leases(task)?.iter().any(fallen);
+        Ok((expired || revoked).then_some(Pending::Leases(task.id)))
     }
 }

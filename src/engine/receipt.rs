@@ -54,6 +54,10 @@ impl Engine {
         let snapshot = self.store.read();
         let task = snapshot.task(task.id)?.ok_or(Error::NotFound("task"))?;
         let leases = snapshot.leases_of(task.id, usize::MAX)?;
+        // One that is being forgotten, a portion of its leases at a time, would not tell all.
+        if leases.len() != task.issued as usize {
+            return Err(Error::NotFound("task"));
+        }
         let receipt = self.receipt_of(&task, &leases)?;
         let failed = |error: &dyn std::fmt::Display| Internal::Receipt(error.to_string());
         let text = receipt.text().map_err(|error| failed(&error))?;

@@ -130,7 +130,6 @@ fn lease_fact(lease: &Lease, step: &Step) -> ledger::Lease {
         fact.bound = Some(lease.bound.as_str().to_owned());
         fact.certificate = Some(lease.certificate.to_string());
         fact.expires_at = Some(lease.expires_at.0);
-        fact.fingerprint = lease.fingerprint.map(|digest| digest.to_string());
         fact.scopes = lease.scopes.iter().map(ToString::to_string).collect();
     }
     match &lease.state {
@@ -145,7 +144,11 @@ fn lease_fact(lease: &Lease, step: &Step) -> ledger::Lease {
             fact.attempts = Some(*attempts);
             fact.error = last_error.clone();
         }
-        LeaseState::Issuing | LeaseState::Active => {}
+        // What identifies a credential that was made at a target is known only now.
+        LeaseState::Active => {
+            fact.fingerprint = lease.fingerprint.map(|digest| digest.to_string());
+        }
+        LeaseState::Issuing => {}
     }
     fact
 }

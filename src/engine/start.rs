@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use quietus_core::{Cause, Event, Task};
 
 use super::operate::{PolicyFolderError, read_policies};
-use super::targets::Targets;
+use super::targets::{Targets, retired};
 use super::{Engine, Error};
 use crate::clock::{Clock, TimeSource};
 use crate::config::Config;
@@ -88,7 +88,8 @@ impl Engine {
         Self::start_in(store, config, broker, trust, time, mode, builder).await
     }
 
-    async fn start_in(
+    /// The same as another kind of start.
+    pub async fn start_in(
         store: Store,
         config: Config,
         broker: String,
@@ -121,7 +122,8 @@ impl Engine {
                 Arc::new(move || clock.now())
             },
         };
-        let targets = Targets::build(&config, &shared, builder)?;
+        let retired = retired(&store, &config).map_err(Error::from)?;
+        let targets = Arc::new(Targets::build(&config, &shared, builder, retired)?);
         let engine = Arc::new(Self {
             rules,
             broker,
@@ -148,7 +150,10 @@ impl Engine {
         engine.adopt_policy(policy, None).await?;
         match mode.maintenance {
             true => engine.tell_missing_targets()?,
-            false => engine.get_ready().await?,
+            false => {
+                engine.keep_settings().await?;
+                engine.get_ready().await?;
+            }
         }
         Ok(engine)
     }
@@ -206,7 +211,7 @@ impl Engine {
                 %target,
                 live,
                 revoking,
-                "the target is not configured any more, but leases are alive at it and cannot be revoked there: put it back"
+                "the target is not configured any more, or has moved, but leases are alive where it was: they are ended there as they were to be, and nothing is issued for it"
             );
         }
         Ok(())

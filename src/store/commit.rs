@@ -44,6 +44,8 @@ pub struct Commit {
     pub guards: Option<Guards>,
     /// The policy set that is to be in force, with its archived form.
     pub policy: Option<(Digest, Vec<u8>)>,
+    /// Settings of targets that are to be kept, and of those that are to be forgotten.
+    pub settings: Vec<(String, Option<Vec<u8>>)>,
     /// What an idempotency key came to. It must be in the read-set as unused.
     pub request: Option<(RequestKey, RequestRow)>,
     /// What to record.
@@ -65,7 +67,7 @@ impl Commit {
     pub fn is_empty(&self) -> bool {
         let changes = self.change.is_some() || self.purge.is_some() || self.guards.is_some();
         let rows = self.policy.is_some() || self.request.is_some() || !self.entries.is_empty();
-        !changes && !rows && !self.mark
+        !changes && !rows && !self.mark && self.settings.is_empty()
     }
 }
 
@@ -114,9 +116,18 @@ pub struct Committed {
     pub seq: u64,
 }
 
+/// What is done as soon as a commit is made, whether or not anybody still waits for it. It must not block.
+pub type Then = Box<dyn FnOnce() + Send>;
+
 pub(super) struct Job {
     pub(super) commit: Commit,
-    pub(super) reply: oneshot::Sender<Result<Committed, CommitError>>,
+    pub(super) reply: Reply,
+}
+
+/// Where a verdict goes.
+pub(super) struct Reply {
+    pub(super) to: oneshot::Sender<Verdict>,
+    pub(super) then: Option<Then>,
 }
 
 pub(super) struct Committer {
@@ -200,12 +211,15 @@ impl Committer {
     }
 }
 
-type Verdict = Result<Committed, CommitError>;
+pub(super) type Verdict = Result<Committed, CommitError>;
 
-fn answer(verdicts: Vec<(oneshot::Sender<Verdict>, Verdict)>) {
+fn answer(verdicts: Vec<(Reply, Verdict)>) {
     for (reply, verdict) in verdicts {
+        if let (Ok(_), Some(then)) = (&verdict, reply.then) {
+            then();
+        }
         // Whoever has gone away meanwhile does not need to know.
-        let _ = reply.send(verdict);
+        let _ = reply.to.send(verdict);
     }
 }
 
@@ -386,6 +400,13 @@ impl Attempt<'_, '_> {
             let mut policies = self.tables.write.open_table(rows::POLICIES)?;
             policies.insert(&digest.0, archived.as_slice())?;
             self.header.policy = digest.0;
+        }
+        for (target, settings) in commit.settings {
+            let mut kept = self.tables.write.open_table(rows::SETTINGS)?;
+            match settings {
+                Some(row) => kept.insert(target.as_str(), row.as_slice())?,
+                None => kept.remove(target.as_str())?,
+            };
         }
         if let Some((key, row)) = commit.request {
             self.write_request(key, &row, commit.now)?;
@@ -589,6 +610,7 @@ pub(super) fn prepare(db: &Database) -> Result<Header, StoreError> {
         write.open_table(rows::REQUESTS)?;
         write.open_table(rows::OUTBOX)?;
         write.open_table(rows::TARGETS)?;
+        write.open_table(rows::SETTINGS)?;
         write.open_table(rows::POLICIES)?;
     }
     write.commit()?;

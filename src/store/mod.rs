@@ -20,7 +20,7 @@ use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use commit::PURGED;
-pub use commit::{Change, Commit, Committed, Read, Retry};
+pub use commit::{Change, Commit, Committed, Read, Retry, Then};
 pub use disk::{Disk, FileDisk, Space};
 pub use rows::{Answer, Effect, Header, Held, RequestKey, RequestRow};
 pub use snapshot::{Due, Outgoing, Page, Snapshot};
@@ -257,7 +257,17 @@ impl Store {
 
     /// Makes a change, durably, together with its ledger entries; or none of it.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        let (reply, answer) = oneshot::channel();
+        self.commit_then(commit, None).await
+    }
+
+    /// The same, and what has to follow it: that comes even if the caller has gone away by then.
+    pub async fn commit_then(
+        &self,
+        commit: Commit,
+        then: Option<Then>,
+    ) -> Result<Committed, CommitError> {
+        let (to, answer) = oneshot::channel();
+        let reply = commit::Reply { to, then };
         let job = commit::Job { commit, reply };
         if self.queue.send(job).await.is_err() {
             return Err(self.stopped());

@@ -27,6 +27,8 @@ pub(super) const REQUESTS: TableDefinition<&[u8; 20], Bytes> = TableDefinition::
 pub(super) const OUTBOX: TableDefinition<&[u8; 20], Bytes> = TableDefinition::new("outbox");
 /// Target → [`Held`]: only for targets that must be told.
 pub(super) const TARGETS: TableDefinition<&str, Bytes> = TableDefinition::new("targets");
+/// Target → its settings, as long as it is configured or leases are alive there.
+pub(super) const SETTINGS: TableDefinition<&str, Bytes> = TableDefinition::new("settings");
 /// SPIFFE ID → open tasks.
 pub(super) const AGENTS: TableDefinition<&str, u32> = TableDefinition::new("agents");
 /// Digest → policy set, archived.

@@ -289,6 +289,17 @@ impl Snapshot {
         Ok(held)
     }
 
+    /// The settings of targets that were kept.
+    pub fn settings(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let settings = self.read.open_table(rows::SETTINGS)?;
+        let mut kept = BTreeMap::new();
+        for row in settings.iter()? {
+            let (name, row) = row?;
+            kept.insert(name.value().to_owned(), row.value().to_vec());
+        }
+        Ok(kept)
+    }
+
     /// An archived policy set.
     pub fn policy(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let policies = self.read.open_table(rows::POLICIES)?;

@@ -560,9 +560,10 @@ async fn key_ids(stage: &mut Stage) -> Vec<String> {
 
 fn key_files(world: &World) -> Vec<(String, u32)> {
     let files = std::fs::read_dir(world.path("state/keys")).unwrap();
-    files
+    let all = files.map(|file| file.unwrap());
+    // Beside them lies the key that signs receipts.
+    all.filter(|file| file.path().extension().is_some_and(|end| end == "pk8"))
         .map(|file| {
-            let file = file.unwrap();
             let mode = file.metadata().unwrap().permissions().mode() & 0o7777;
             (file.file_name().into_string().unwrap(), mode)
         })

@@ -11,7 +11,7 @@ const TABLES: [(&str, &str); 6] = [
     ("ssh", SSH),
     ("redis", REDIS),
     ("static", STATIC),
-    ("external", ""),
+    ("external", EXTERNAL),
 ];
 
 const POSTGRES: &str = r#"host = "db.internal"
@@ -39,6 +39,13 @@ password_file = "redis.password""#;
 
 const STATIC: &str = r#"sealed = "stripe.sealed"
 key_file = "static.key""#;
+
+const EXTERNAL: &str = r#"kind = "api-key"
+socket = "issuer.sock"
+can_revoke = true
+confirms_by = "deleted_at_target"
+expires_at_target = false
+renewable = false"#;
 
 const KIND_LINE: &str = "line 24: ";
 

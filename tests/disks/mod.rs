@@ -32,6 +32,7 @@ struct State {
     panics: bool,
     /// Syncs wait as long as this.
     held: bool,
+    waiting: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +90,11 @@ impl Platter {
     pub fn let_go(&self) {
         self.lock().held = false;
         self.0.1.notify_all();
+    }
+
+    /// Whether a sync waits for [`Platter::let_go`].
+    pub fn is_waited_for(&self) -> bool {
+        self.lock().waiting
     }
 
     /// A copy as the disk is after a power failure at this moment.
@@ -227,8 +233,10 @@ impl redb::StorageBackend for Handle {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.0.lock();
         while state.held {
+            state.waiting = true;
             state = self.0.0.1.wait(state).unwrap();
         }
+        state.waiting = false;
         assert!(!state.panics, "a disk that panics");
         state.sync()
     }

@@ -62,7 +62,7 @@ impl Told {
                 self.moved(sealed)
             }
             "broker.started" | "broker.stopped" | "trust.changed" | "clock.stepped_back"
-            | "keys.rotated" => {}
+            | "keys.rotated" | "target.swept" => {}
             other => panic!("entry {} is of an unknown kind: {other}", sealed.seq),
         }
     }
@@ -117,6 +117,8 @@ impl Told {
             if let Some(expires_at) = lease.expires_at {
                 told.expires_at = expires_at;
                 told.scopes.clone_from(&lease.scopes);
+            }
+            if lease.fingerprint.is_some() {
                 told.fingerprint.clone_from(&lease.fingerprint);
             }
         }

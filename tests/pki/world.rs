@@ -14,6 +14,7 @@ use quietus::issuers::{
     self, Credential, Doomed, Failure, Issuer, KeyRequest, Made, Shared, Unfit,
 };
 use quietus::keys::Keys;
+use quietus::tls::SvidFiles;
 use quietus_core::*;
 use tempfile::TempDir;
 
@@ -75,6 +76,10 @@ impl World {
             keys: Arc::new(keys),
             issuer: "https://quietus.dev.example".to_owned(),
             broker: "spiffe://dev.example/quietus".to_owned(),
+            svid: SvidFiles {
+                chain: self.path("broker.pem"),
+                key: self.path("broker.key"),
+            },
             now: Arc::new(move || Timestamp(millis.load(Ordering::SeqCst))),
         }
     }

@@ -1,4 +1,5 @@
 //! PostgreSQL roles, made and unmade at a real server that these tests start.
+#![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod fixture;

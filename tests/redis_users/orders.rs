@@ -105,6 +105,10 @@ pub fn shared(folder: &TempDir) -> Shared {
     let keys = folder.path().join("keys");
     let _ = fs::create_dir(&keys);
     Shared {
+        svid: quietus::tls::SvidFiles {
+            chain: "unused.pem".into(),
+            key: "unused.key".into(),
+        },
         keys: Arc::new(Keys::open(&keys, Duration::from_secs(300), NOW).unwrap()),
         issuer: "spiffe://dev.example/broker".to_owned(),
         broker: "spiffe://dev.example/broker".to_owned(),

@@ -21,7 +21,8 @@ use crate::dev::{DevPostgres, DevPostgresError, DevPostgresOptions};
 use crate::issuers::postgres::PostgresIssuer;
 
 const NAME: &str = "shop";
-const SCOPE: &str = "shop:read:public.orders";
+/// PostgreSQL keeps the rights on a table in one row, which some 2,400 roles fill.
+const TABLES: u32 = 16;
 /// How many calls to the database are made at once, by the broker and by hand.
 const AT_ONCE: usize = 8;
 /// How many credentials are asked for in one task.
@@ -54,8 +55,10 @@ pub(super) async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<
         }
         Err(error) => return Err(error.into()),
     };
-    let table = "CREATE TABLE public.orders (id int)";
-    database.run("postgres", table).await?;
+    let tables = (0..TABLES).map(|table| format!("CREATE TABLE public.orders_{table} (id int);"));
+    database
+        .run("postgres", &tables.collect::<String>())
+        .await?;
     let world = World::new(&plan.dir)?;
     world.add_target(NAME, &target(&database))?;
     let serving = world.serve(echo::options()).await?;
@@ -125,16 +128,16 @@ struct ByHand {
 }
 
 fn by_hand(issuer: &Arc<PostgresIssuer>, now: Timestamp) -> anyhow::Result<Vec<ByHand>> {
-    let worker = |_| {
+    let worker = |worker| {
         Ok(ByHand {
             issuer: Arc::clone(issuer),
-            scopes: vec![SCOPE.parse()?],
+            scopes: vec![scope(worker).parse()?],
             task: TaskId(uuid::Uuid::parse_str(&world::unique_key()?)?),
             number: 0,
             until: now.after(Duration::from_secs(3600)),
         })
     };
-    (0..AT_ONCE).map(worker).collect()
+    (0..AT_ONCE as u32).map(worker).collect()
 }
 
 impl Worker for ByHand {
@@ -153,13 +156,16 @@ impl Worker for ByHand {
 /// An agent with one task after the other, each closed only when every role is confirmed gone.
 struct Agent {
     client: BrokerClient<Channel>,
+    scope: String,
     task: Option<(String, u32)>,
 }
 
 fn workers(channels: &[Channel], count: usize) -> Vec<Agent> {
     let channels = channels.iter().cycle().take(count);
     channels
-        .map(|channel| Agent {
+        .zip(0..)
+        .map(|(channel, number)| Agent {
+            scope: scope(number),
             client: BrokerClient::new(channel.clone()),
             task: None,
         })
@@ -173,7 +179,7 @@ impl Worker for Agent {
             None => (open(&mut self.client).await?, 0),
         };
         let before = Instant::now();
-        request(&mut self.client, &task).await?;
+        request(&mut self.client, &task, &self.scope).await?;
         let took = before.elapsed();
         match asked + 1 {
             A_TASK => close(&mut self.client, task, true).await?,
@@ -199,10 +205,18 @@ async fn open(client: &mut BrokerClient<Channel>) -> anyhow::Result<String> {
         .id)
 }
 
-async fn request(client: &mut BrokerClient<Channel>, task: &str) -> anyhow::Result<()> {
+fn scope(number: u32) -> String {
+    format!("{NAME}:read:public.orders_{}", number % TABLES)
+}
+
+async fn request(
+    client: &mut BrokerClient<Channel>,
+    task: &str,
+    scope: &str,
+) -> anyhow::Result<()> {
     let request = v1::RequestCredentialRequest {
         task_id: task.to_owned(),
-        scopes: vec![SCOPE.to_owned()],
+        scopes: vec![scope.to_owned()],
         ..Default::default()
     };
     client.request_credential(request).await?;
@@ -308,8 +322,9 @@ async fn fill(roles: u32, channels: &[Channel]) -> anyhow::Result<Vec<String>> {
             let mut tasks = Vec::new();
             while world::take(&left) {
                 let task = open(&mut client).await?;
-                for _ in 0..A_TASK {
-                    request(&mut client, &task).await?;
+                for number in 0..A_TASK {
+                    let table = number + A_TASK * tasks.len() as u32;
+                    request(&mut client, &task, &scope(table)).await?;
                     bar.inc(1);
                 }
                 tasks.push(task);

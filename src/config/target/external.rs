@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use quietus_core::Confirmation;
 use quietus_identity::SpiffeId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::Problems;
@@ -22,7 +22,7 @@ const WORDS: [Confirmation; 4] = [
 const MAX_KIND: usize = 64;
 
 /// `[target.external]`: a process that makes credentials, and what it is trusted to be able to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalSettings {
     /// What the process calls its credentials.
     pub kind: String,
@@ -39,7 +39,7 @@ pub struct ExternalSettings {
 }
 
 /// Where an external issuer is, and who has to answer there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExternalEndpoint {
     /// mTLS, with X.509-SVIDs on both sides.
     Tls {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use quietus_core::TargetName;
 use quietus_identity::SpiffeId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::problems::Problems;
@@ -33,7 +33,7 @@ const CONCURRENCY: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `[[target]]`: a system that credentials are for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Its name in scopes.
     pub name: TargetName,
@@ -72,7 +72,7 @@ pub enum TargetKind {
 }
 
 /// What a kind needs to know besides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Settings {
     /// Nothing.
     Jwt,
@@ -126,6 +126,21 @@ impl Target {
     /// Whether this SPIFFE ID is one of its resource servers.
     pub fn is_served_by(&self, id: &str) -> bool {
         self.resource_servers.iter().any(|own| own.as_str() == id)
+    }
+}
+
+impl Settings {
+    /// Where the credentials are: as long as any is alive there, they can be revoked nowhere else.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Jwt => "jwt".to_owned(),
+            Self::Postgres(it) => format!("postgres {}:{}/{}", it.host, it.port, it.database),
+            Self::X509(it) => format!("x509 {}", it.crl.display()),
+            Self::Ssh(it) => format!("ssh {}", it.krl.display()),
+            Self::Redis(it) => format!("redis {}", it.server.place()),
+            Self::Static(_) => "static".to_owned(),
+            Self::External(it) => format!("external {}", it.kind),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::Problems;
@@ -21,7 +21,7 @@ const MAX_STATEMENT: usize = 4096;
 const ROLE: &str = "{{role}}";
 
 /// `[target.postgres]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgresSettings {
     /// Host name, address, or the folder of a Unix socket.
     pub host: String,
@@ -46,7 +46,7 @@ pub struct PostgresSettings {
 }
 
 /// How the broker's own connection is protected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PostgresTls {
     /// Not at all: only to this machine.
     Disable,
@@ -58,7 +58,7 @@ pub enum PostgresTls {
 }
 
 /// What agents are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgresForAgents {
     /// Host name or address.
     pub host: String,
@@ -69,7 +69,7 @@ pub struct PostgresForAgents {
 }
 
 /// `sslmode` of libpq, as far as it makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SslMode {
     /// No TLS.
@@ -83,7 +83,7 @@ pub enum SslMode {
 }
 
 /// What becomes of the tables and other things that a role owns when it is dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnOwned {
     /// They are dropped, unless something of another's depends on them.
     Drop,
@@ -92,7 +92,7 @@ pub enum OnOwned {
 }
 
 /// Statements of the operator's own; in each, `{{role}}` stands for the role, quoted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgresTemplate {
     /// Run when the role is made, in the same transaction.
     pub grant: Vec<String>,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use quietus_core::Action;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::Problems;
@@ -18,7 +18,7 @@ const MAX_TEMPLATES: usize = 32;
 const MAX_PREFIX: usize = 32;
 
 /// `[target.redis]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RedisSettings {
     /// How the broker reaches the server.
     pub server: RedisServer,
@@ -41,7 +41,7 @@ pub struct RedisSettings {
 }
 
 /// How the broker reaches a Redis server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RedisServer {
     /// A socket on this machine.
     Unix(PathBuf),
@@ -66,6 +66,14 @@ pub enum RedisServer {
 }
 
 impl RedisServer {
+    /// The server, whichever way it is reached.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Unix(path) => path.display().to_string(),
+            Self::Plain { host, port } | Self::Tls { host, port, .. } => format!("{host}:{port}"),
+        }
+    }
+
     /// Whether agents are to use TLS, as the broker does.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls { .. })
@@ -73,7 +81,7 @@ impl RedisServer {
 }
 
 /// What makes users outlive a restart of the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RedisPersist {
     /// Nothing does: they are gone after it.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use quietus_core::Action;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::super::raw::{Number, Text};
@@ -20,7 +20,7 @@ const MAX_PRINCIPAL: usize = 64;
 const MAX_COMMAND: usize = 1024;
 
 /// `[target.ssh]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshSettings {
     /// The key of the CA that the hosts trust (`TrustedUserCAKeys`): Ed25519, readable by nobody but the broker.
     pub ca_key: PathBuf,
@@ -37,7 +37,7 @@ pub struct SshSettings {
 }
 
 /// `[[target.ssh.principal]]`: a name that a certificate may log in as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// The resource in scopes.
     pub name: String,
@@ -50,7 +50,7 @@ pub struct Principal {
 }
 
 /// What a session may do besides running a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Permit {
     /// Have a terminal.

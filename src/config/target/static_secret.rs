@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::Problems;
@@ -12,7 +12,7 @@ const MAX_WORDS: usize = 32;
 const MAX_WORD: usize = 4096;
 
 /// `[target.static]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaticSettings {
     /// The file that `quietus secret seal` wrote.
     pub sealed: PathBuf,
@@ -23,7 +23,7 @@ pub struct StaticSettings {
 }
 
 /// Where the key is that opens a sealed secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StaticKey {
     /// In a file that nobody else may read.
     File(PathBuf),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::super::raw::{Span, Text};
@@ -22,7 +22,7 @@ const MAX_COMMAND: usize = 32;
 const PLACEHOLDERS: [&str; 3] = ["{agent}", "{task}", "{lease}"];
 
 /// `[target.x509]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct X509Settings {
     /// The certificate of the target's CA in PEM; further ones lead from it to the one that peers trust.
     pub ca_cert: PathBuf,
@@ -43,7 +43,7 @@ pub struct X509Settings {
 }
 
 /// Extended key usage (RFC 5280, section 4.2.1.12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CertificateUsage {
     /// `clientAuth`
@@ -55,7 +55,7 @@ pub enum CertificateUsage {
 }
 
 /// A subject alternative name, as the operator wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SanTemplate {
     /// `dns:`: a host name, taken as it is.
     Dns(String),

@@ -64,15 +64,17 @@ impl Breaker {
         self.lock().clone()
     }
 
-    /// It answered, be it with a no.
-    pub(super) fn answered(&self, now: Timestamp, no: Option<&str>) {
+    /// It answered, be it with a no; whether it counted as away before.
+    pub(super) fn answered(&self, now: Timestamp, no: Option<&str>) -> bool {
         let mut health = self.lock();
+        let was_away = health.is_away();
         health.failures = 0;
         health.shut_until = None;
         health.last_answer = Some(now);
         if let Some(no) = no {
             health.last_error = Some((no.to_owned(), now));
         }
+        was_away
     }
 
     /// It did not answer now.
@@ -143,6 +145,8 @@ mod tests {
     fn any_answer_closes_it() {
         let at = Instant::now();
         let breaker = away(10, at);
+        assert!(breaker.answered(NOW, Some("permission denied")));
+        assert!(!breaker.answered(NOW, None), "it is back already");
         breaker.answered(NOW, Some("permission denied"));
         assert!(breaker.pass(at) && breaker.pass(at));
         let health = breaker.health();

@@ -4,15 +4,17 @@
 //! asked by one call at a time, as its breaker lets pass; as soon as it answers again, all that waited is due at once.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quietus_core::{Event, LeaseId};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::backoff::delay;
 use super::unmake::Attempt;
 use super::{Site, Targets};
 use crate::engine::{Engine, Error};
@@ -80,9 +82,10 @@ impl Engine {
 }
 
 impl Targets {
-    /// Whether a keeper could look after leases of this target.
-    pub(in crate::engine) fn has(&self, name: &str) -> bool {
-        self.sites.keys().any(|site| site.as_str() == name)
+    /// Whether it is there as the configuration has it.
+    pub(in crate::engine) fn is_configured(&self, name: &str) -> bool {
+        self.sites()
+            .any(|site| site.target.name.as_str() == name && !site.retired)
     }
 }
 
@@ -91,18 +94,12 @@ struct Keeper {
     site: Arc<Site>,
     /// By when they are due.
     waiting: BinaryHeap<Reverse<(Instant, LeaseId)>>,
-    known: HashMap<LeaseId, Progress>,
-    running: JoinSet<(LeaseId, Attempt)>,
+    /// Waiting or running, and whether it has come again since it was started.
+    known: HashMap<LeaseId, bool>,
+    running: JoinSet<Attempt>,
+    /// What each of the running is for.
+    leases: HashMap<Id, LeaseId>,
     was_away: bool,
-}
-
-/// How far a lease is that the keeper has taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Waiting,
-    Running,
-    /// Told of again while running: what ran may have looked too early.
-    ToldAgain,
 }
 
 impl Keeper {
@@ -113,6 +110,7 @@ impl Keeper {
             waiting: BinaryHeap::new(),
             known: HashMap::new(),
             running: JoinSet::new(),
+            leases: HashMap::new(),
             was_away: false,
         }
     }
@@ -125,67 +123,71 @@ impl Keeper {
                     Some(lease) => self.take_in(lease),
                     None => return,
                 },
-                Some(done) = self.running.join_next() => self.settle(done.ok()),
+                Some(done) = self.running.join_next_with_id() => self.settle(done),
+                () = self.site.back.notified() => {}
                 () = sleep_until(wake) => {}
             }
         }
     }
 
+    /// What comes again while it runs may have changed after it was looked at.
     fn take_in(&mut self, lease: LeaseId) {
-        match self.known.get_mut(&lease) {
-            None => self.wait(lease, Duration::ZERO),
-            Some(progress) if *progress == Progress::Running => *progress = Progress::ToldAgain,
-            Some(_) => {}
+        match self.known.entry(lease) {
+            Entry::Occupied(mut known) => drop(known.insert(true)),
+            Entry::Vacant(unknown) => {
+                unknown.insert(false);
+                self.waiting.push(Reverse((Instant::now(), lease)));
+            }
         }
-    }
-
-    fn wait(&mut self, lease: LeaseId, delay: Duration) {
-        self.known.insert(lease, Progress::Waiting);
-        self.waiting.push(Reverse((Instant::now() + delay, lease)));
     }
 
     /// When there may be more to start, if nothing happens before.
     fn start_what_is_due(&mut self) -> Option<Instant> {
         let most = self.site.target.concurrency.get() as usize;
-        while let Some(Reverse((due, lease))) = self.waiting.peek().copied() {
-            if due > Instant::now() {
-                return Some(due);
+        loop {
+            let shut = self.site.breaker.shut_until();
+            if std::mem::replace(&mut self.was_away, shut.is_some()) && shut.is_none() {
+                self.all_due();
             }
-            if self.running.len() >= most {
-                return None;
+            let Reverse((due, _)) = *self.waiting.peek()?;
+            match shut {
+                // Whoever is first finds out whether the target is back, due or not.
+                Some(_) if !self.running.is_empty() => return None,
+                Some(until) if !self.site.breaker.passes() => return Some(until),
+                None if due > Instant::now() => return Some(due),
+                None if self.running.len() >= most => return None,
+                _ => self.start_first(),
             }
-            if let Some(until) = self.site.breaker.shut_until() {
-                self.was_away = true;
-                if !self.running.is_empty() {
-                    return None;
-                }
-                if !self.site.breaker.passes() {
-                    return Some(until);
-                }
-            }
-            self.waiting.pop();
-            self.known.insert(lease, Progress::Running);
-            let (engine, site) = (Arc::clone(&self.engine), Arc::clone(&self.site));
-            self.running
-                .spawn(async move { (lease, engine.unmake(&site, lease).await) });
         }
-        None
     }
 
-    fn settle(&mut self, done: Option<(LeaseId, Attempt)>) {
-        match done {
-            Some((lease, Attempt::Over)) => {
-                if self.known.remove(&lease) == Some(Progress::ToldAgain) {
-                    self.wait(lease, Duration::ZERO);
+    fn start_first(&mut self) {
+        let Some(Reverse((_, lease))) = self.waiting.pop() else {
+            return;
+        };
+        self.known.insert(lease, false);
+        let (engine, site) = (Arc::clone(&self.engine), Arc::clone(&self.site));
+        let unmaking = async move { engine.unmake(&site, lease).await };
+        let running = self.running.spawn(unmaking);
+        self.leases.insert(running.id(), lease);
+    }
+
+    fn settle(&mut self, done: Result<(Id, Attempt), JoinError>) {
+        let id = match &done {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(lease) = self.leases.remove(&id) else {
+            return;
+        };
+        let attempt = done.map_or_else(|_| broke_off(lease), |(_, attempt)| attempt);
+        match attempt {
+            Attempt::Over => {
+                if self.known.remove(&lease) == Some(true) {
+                    self.take_in(lease);
                 }
             }
-            Some((lease, Attempt::Again(delay))) => self.wait(lease, delay),
-            // A panic; what it was for is still in the store.
-            None => tracing::error!("a revocation broke off; it is tried again at the next start"),
-        }
-        if self.was_away && self.site.breaker.shut_until().is_none() {
-            self.was_away = false;
-            self.all_due();
+            Attempt::Again(delay) => self.waiting.push(Reverse((Instant::now() + delay, lease))),
         }
     }
 
@@ -196,6 +198,12 @@ impl Keeper {
             .map(|Reverse((_, lease))| Reverse((now, lease)))
             .collect();
     }
+}
+
+/// A panic: nothing is known of how it went.
+fn broke_off(lease: LeaseId) -> Attempt {
+    tracing::error!(%lease, "a revocation broke off; trying again");
+    Attempt::Again(delay(lease, 4))
 }
 
 /// Says of each lease, once, why it does not get on.
@@ -217,7 +225,9 @@ async fn upkeep(site: Arc<Site>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(error) = site.issuer.upkeep().await {
+        // It says nothing of how the target is doing: most kinds have nothing to keep up.
+        let kept = tokio::time::timeout(site.target.timeout, site.issuer.upkeep()).await;
+        if let Err(error) = kept.unwrap_or_else(|_| Err(site.too_late())) {
             tracing::warn!(target = %site.target.name, %error, "a target's upkeep failed; trying again in a minute");
         }
     }

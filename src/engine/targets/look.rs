@@ -61,7 +61,8 @@ impl Engine {
         for site in self.targets.sites() {
             let name = site.target.name.to_string();
             let health = site.breaker.health();
-            let configured = Some((site.target.clone(), site.issuer.abilities()));
+            let as_configured = (site.target.clone(), site.issuer.abilities());
+            let configured = (!site.retired).then_some(as_configured);
             let held = held.remove(&name).unwrap_or_default();
             states.push(state(name, configured, held, health));
         }
@@ -74,7 +75,9 @@ impl Engine {
     /// Names of targets that leases are alive at though they are not configured.
     pub(in crate::engine) fn missing_targets(&self) -> Result<Vec<(String, Held)>, Error> {
         let held = self.store.read().held()?;
-        let missing = held.into_iter().filter(|(name, _)| !self.targets.has(name));
+        let missing = held
+            .into_iter()
+            .filter(|(name, _)| !self.targets.is_configured(name));
         Ok(missing.collect())
     }
 
@@ -91,9 +94,24 @@ impl Engine {
         })
     }
 
-    /// Finds credentials of the broker's at a target that no live lease names, and removes them.
+    /// Finds credentials of the broker's at a target that no live lease names, and removes them. It goes on though
+    /// the caller goes away: what was removed must be recorded.
     pub async fn sweep_target(
         self: &Arc<Self>,
+        by: &VerifiedSvid,
+        name: &TargetName,
+        dry_run: bool,
+    ) -> Result<Swept, Error> {
+        if !dry_run {
+            self.not_in_maintenance()?;
+        }
+        let (engine, by, name) = (Arc::clone(self), by.clone(), name.clone());
+        let sweeping = async move { engine.sweep_strays(&by, &name, dry_run).await };
+        tokio::spawn(sweeping).await.unwrap_or(Err(Error::Stopped))
+    }
+
+    async fn sweep_strays(
+        &self,
         by: &VerifiedSvid,
         name: &TargetName,
         dry_run: bool,

@@ -8,9 +8,11 @@ use crate::engine::{Engine, Error, Issued};
 use crate::failpoint;
 use crate::issuers::{Failure, Made, Prepared};
 
+/// What is recorded of a call that broke off in the issuer itself.
+const BROKE_OFF: &str = "the call broke off";
+
 impl Engine {
-    /// Makes, or renews, the credential of an order that is committed. It goes on though the caller goes away: what
-    /// was made must be recorded.
+    /// Makes, or renews, the credential of an order that is committed.
     pub(in crate::engine) async fn make_new(
         self: &Arc<Self>,
         order: IssueOrder,
@@ -25,9 +27,13 @@ impl Engine {
                 lease,
             });
         }
-        let engine = Arc::clone(self);
-        let making = tokio::spawn(async move { engine.make_at_target(lease, prepared).await });
-        making.await.unwrap_or(Err(Error::Stopped))
+        let (engine, ordered) = (Arc::clone(self), lease.clone());
+        let making = tokio::spawn(async move { engine.make_at_target(ordered, prepared).await });
+        match making.await {
+            Ok(done) => done,
+            // Nothing is known of how far it came.
+            Err(_) => self.settle_made(lease, Err(Failure::said(BROKE_OFF))).await,
+        }
     }
 
     async fn make_at_target(
@@ -40,8 +46,18 @@ impl Engine {
         // Looked at only now that nobody unmakes it any more: what was ended until here is not made at all.
         self.still_wanted(&lease)?;
         failpoint::reach("issue.call.before");
-        let answer = site.call(prepared.run()).await;
+        let wanted = || self.still_wanted(&lease).is_ok();
+        let answer = site.call_if(wanted, prepared.run()).await;
+        let answer = answer.ok_or_else(ended_meanwhile)?;
         failpoint::reach("issue.call.after");
+        self.settle_made(lease, answer).await
+    }
+
+    async fn settle_made(
+        &self,
+        lease: Lease,
+        answer: Result<Made, Failure>,
+    ) -> Result<Issued, Error> {
         match lease.state {
             LeaseState::Issuing => self.settle_issue(lease, answer).await,
             _ => self.settle_renewal(lease, answer),
@@ -66,24 +82,28 @@ impl Engine {
             Err(failure) => Err(failure.to_string()),
         };
         let event = Event::IssueSettled(lease.id, settled);
-        let settled = self.step_task(lease.id.task, &event, None).await?;
+        self.step_task(lease.id.task, &event, None).await?;
         failpoint::reach("issue.settled");
         let made = answer.map_err(|failure| not_made(&lease, failure))?;
-        let now_active = settled
-            .and_then(|step| step.leases.into_iter().find(|it| it.id == lease.id))
-            .filter(|lease| lease.state == LeaseState::Active);
         Ok(Issued {
-            lease: now_active.ok_or_else(ended_meanwhile)?,
+            lease: self.still_good(&lease)?,
             credential: made.credential,
         })
+    }
+
+    /// The lease as it is now, unless something has ended it, be it unrecorded.
+    fn still_good(&self, lease: &Lease) -> Result<Lease, Error> {
+        let (task, found) = self.show_lease(lease.id)?;
+        let good = IssueOrder::repeat(&task, &found, &self.store.guards(), self.now());
+        good.map(|_| found).ok_or_else(ended_meanwhile)
     }
 
     /// The lease has its later end already; if the target did not follow, its own second fuse is only the shorter.
     fn settle_renewal(&self, lease: Lease, answer: Result<Made, Failure>) -> Result<Issued, Error> {
         let made = answer.map_err(|failure| not_made(&lease, failure))?;
         Ok(Issued {
+            lease: self.still_good(&lease)?,
             credential: made.credential,
-            lease,
         })
     }
 }

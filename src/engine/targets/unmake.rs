@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quietus_core::{Event, Lease, LeaseId, LeaseState, Load, step};
+use quietus_core::{Enforced, Event, Lease, LeaseId, LeaseState, Load, step};
 
 use super::Site;
 use super::backoff::delay;
@@ -12,6 +12,10 @@ use crate::engine::{Engine, Error, Plan, load, view};
 use crate::failpoint;
 use crate::issuers::{Doomed, Failure};
 use crate::store::Retry;
+
+/// What is recorded with a lease whose target has become one whose credentials end with the broker's record.
+const OTHER_KIND: &str = "the target is of another kind in the broker's configuration than it was when this was made: \
+                          put it back, so that the credential can be revoked there";
 
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,11 @@ impl Engine {
         }
         failpoint::reach("revoke.call.before");
         let doomed = Doomed::from(&lease);
-        let answer = site.call(site.issuer.revoke(&doomed)).await;
+        let answer = match site.issuer.abilities().enforced {
+            Enforced::AtTarget => site.call(site.issuer.revoke(&doomed)).await,
+            // What ends tokens knows nothing of what was made there by the kind that the target was before.
+            Enforced::AtBroker => Err(Failure::said(OTHER_KIND)),
+        };
         failpoint::reach("revoke.call.after");
         let again = answer.as_ref().err().map(|_| delay(id, attempts));
         if let Err(failure) = &answer {
@@ -68,10 +76,10 @@ impl Engine {
         again: Option<Duration>,
     ) -> Result<(), Error> {
         let plan = || {
-            let now = self.now();
             let Some((task, leases)) = load(&self.store.read(), id.task, Load::One(id))? else {
                 return Ok(Plan::nothing(()));
             };
+            let now = self.now();
             let before = leases.first().and_then(last_error).map(str::to_owned);
             let guards = self.store.guards();
             let step = step(
