@@ -45,7 +45,7 @@ pub struct Commit {
     /// The policy set that is to be in force, with its archived form.
     pub policy: Option<(Digest, Vec<u8>)>,
     /// Settings of targets that are to be kept, and of those that are to be forgotten.
-    pub settings: Vec<(String, Option<Vec<u8>>)>,
+    pub settings: Vec<Kept>,
     /// What an idempotency key came to. It must be in the read-set as unused.
     pub request: Option<(RequestKey, RequestRow)>,
     /// What to record.
@@ -70,6 +70,9 @@ impl Commit {
         !changes && !rows && !self.mark && self.settings.is_empty()
     }
 }
+
+/// The settings of a target, encoded; none if they are to be forgotten.
+pub type Kept = (String, Option<Vec<u8>>);
 
 /// Something a commit rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]

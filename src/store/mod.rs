@@ -20,7 +20,7 @@ use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use commit::PURGED;
-pub use commit::{Change, Commit, Committed, Read, Retry, Then};
+pub use commit::{Change, Commit, Committed, Kept, Read, Retry, Then};
 pub use disk::{Disk, FileDisk, Space};
 pub use rows::{Answer, Effect, Header, Held, RequestKey, RequestRow};
 pub use snapshot::{Due, Outgoing, Page, Snapshot};

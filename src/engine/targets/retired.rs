@@ -10,7 +10,7 @@ use super::{Site, Targets};
 use crate::config::{Config, Target};
 use crate::engine::{Engine, Error, Internal, Plan};
 use crate::issuers::{Builder, Shared};
-use crate::store::{Commit, Store, StoreError};
+use crate::store::{Commit, Kept, Store, StoreError};
 
 /// The targets at which leases are alive though the configuration has them elsewhere, or not at all.
 pub(in crate::engine) fn retired(
@@ -53,7 +53,7 @@ impl Site {
 
 impl Targets {
     /// What the store is to keep of targets, and to forget: what has changed since the last start.
-    fn settings(&self, store: &Store) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
+    fn settings(&self, store: &Store) -> Result<Vec<Kept>, Error> {
         let snapshot = store.read();
         let (held, mut kept) = (snapshot.held()?, snapshot.settings()?);
         let mut changes = Vec::new();
