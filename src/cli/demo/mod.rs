@@ -6,6 +6,8 @@
 
 mod agent;
 mod cast;
+#[cfg(feature = "postgres")]
+mod database;
 mod resource_server;
 mod script;
 mod stage;
@@ -22,6 +24,9 @@ use super::style::When;
 #[command(after_help = "Examples:
   quietus demo
   quietus demo --keep ./demo     # keep the trust domain, the configuration and the ledger to look at
+
+With a PostgreSQL server on this machine (initdb and postgres) a role in a real database is shown as well; with --keep
+it is not, since the database does not stay.
 
 Exit code 0 if everything came out as it must, 1 otherwise.")]
 pub struct DemoArgs {

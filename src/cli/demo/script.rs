@@ -52,6 +52,14 @@ pub(super) async fn play(color: When, keep: Option<PathBuf>) -> anyhow::Result<(
     let (agent, token) = escalation(&show, agent).await?;
     let token = theft(&show, &stage, &address, token).await?;
     death(&show, &stage, &mut operator, agent, &address, token).await?;
+    #[cfg(feature = "postgres")]
+    match &stage.database {
+        Ok(_) => super::database::act(&show, &stage).await?,
+        Err(why) => {
+            show.title("A role in a real PostgreSQL database")?;
+            show.line(&format!("is left out: {why}"))?;
+        }
+    }
     kill_switch(&show, &stage, &mut operator, &address).await?;
     accounts(&show, &mut operator).await?;
 
@@ -347,18 +355,18 @@ fn lived(lease: &v1::Lease) -> Option<String> {
 }
 
 /// What the audience sees.
-struct Show(Palette);
+pub(super) struct Show(Palette);
 
 impl Show {
-    fn title(&self, text: &str) -> anyhow::Result<()> {
+    pub(super) fn title(&self, text: &str) -> anyhow::Result<()> {
         self.print(&format!("\n{}", self.0.paint(Tone::Strong, text)))
     }
 
-    fn line(&self, text: &str) -> anyhow::Result<()> {
+    pub(super) fn line(&self, text: &str) -> anyhow::Result<()> {
         self.print(&format!("  {text}"))
     }
 
-    fn good(&self, text: &str) -> anyhow::Result<()> {
+    pub(super) fn good(&self, text: &str) -> anyhow::Result<()> {
         self.print(&format!("  {} {text}", self.0.paint(Tone::Good, "✓")))
     }
 

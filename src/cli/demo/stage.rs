@@ -27,6 +27,9 @@ pub(super) struct Stage {
     pub(super) folder: PathBuf,
     temporary: bool,
     broker: Child,
+    /// A real database, or why there is none.
+    #[cfg(feature = "postgres")]
+    pub(super) database: Result<crate::dev::DevPostgres, String>,
 }
 
 /// A process of the demo that is spoken to by lines.
@@ -50,6 +53,15 @@ impl Stage {
         };
         DevDomain::create(&folder, &options)?;
         shorten_grace(&folder.join("quietus.toml"))?;
+        #[cfg(feature = "postgres")]
+        let database = match temporary {
+            true => super::database::launch().await,
+            false => Err("its target would not be there when the demo is started again".to_owned()),
+        };
+        #[cfg(feature = "postgres")]
+        if let Ok(server) = &database {
+            super::database::configure(&folder, server)?;
+        }
         let mut broker = start(&["serve", "--config"], &folder.join("quietus.toml"))?;
         let out = broker.stdout.take().context("the broker has no stdout")?;
         let ready = patiently(BufReader::new(out).lines().next_line()).await??;
@@ -58,6 +70,8 @@ impl Stage {
             folder,
             temporary,
             broker,
+            #[cfg(feature = "postgres")]
+            database,
         };
         Ok((stage, ready))
     }
