@@ -12,7 +12,9 @@ use hyper_util::rt::TokioIo;
 use quietus_identity::SpiffeId;
 use rustls::{AlertDescription, ClientConfig};
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
+use tokio::io::AsyncBufReadExt;
+#[cfg(feature = "external")]
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -66,6 +68,7 @@ impl Client {
         channel.map_err(|error| ConnectError::Http2(error.into()))
     }
 
+    #[cfg(feature = "external")]
     /// Connects once: the channel does not connect again by itself when its connection is lost.
     pub(crate) async fn connect_once(&self) -> Result<Channel, ConnectError> {
         let endpoint = self.endpoint()?;
@@ -132,6 +135,7 @@ impl Client {
     }
 }
 
+#[cfg(feature = "external")]
 /// A channel over this very connection, and over no other.
 pub(crate) async fn over<S>(
     endpoint: Endpoint,

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+#[cfg(any(feature = "redis", feature = "static-secrets"))]
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     }
 }
 
+#[cfg(any(feature = "redis", feature = "static-secrets"))]
 /// The same for a file with a secret in it, which nobody but its owner may touch.
 pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let mode = fs::metadata(path)?.permissions().mode() & 0o777;

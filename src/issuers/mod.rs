@@ -12,6 +12,7 @@ mod credential;
 mod durable;
 #[cfg(feature = "external")]
 pub mod external;
+#[cfg(feature = "jwt")]
 pub mod jwt;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -295,6 +296,7 @@ pub type Builder = dyn Fn(&Target, &Shared) -> Result<Arc<dyn Issuer>, BuildErro
 /// [`BuildError`] if a file is missing, can be read by others, or does not hold what it should.
 pub fn build(target: &Target, shared: &Shared) -> Result<Arc<dyn Issuer>, BuildError> {
     let built: Result<Arc<dyn Issuer>, String> = match &target.settings {
+        #[cfg(feature = "jwt")]
         Settings::Jwt => Ok(Arc::new(jwt::JwtIssuer::new(shared))),
         #[cfg(feature = "postgres")]
         Settings::Postgres(settings) => postgres::PostgresIssuer::new(target, settings, shared)

@@ -48,7 +48,7 @@ pub enum LeaseState {
         cause: Cause,
         /// Since when.
         since: Timestamp,
-        /// How often the target was asked.
+        /// How often the target was asked in vain.
         attempts: u32,
         /// What the target last said. Never a secret.
         last_error: Option<String>,

@@ -68,7 +68,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credential {
-    /// How often its target was asked to revoke it.
+    /// How often its target was asked in vain to revoke it.
     pub attempts: u32,
     /// Whether its target can end it before it expires.
     pub can_revoke: bool,

@@ -114,6 +114,7 @@ impl World {
         Ok(world)
     }
 
+    #[cfg(feature = "postgres")]
     /// Another target, and leave for everybody to read there.
     pub(super) fn add_target(&self, name: &str, target: &str) -> anyhow::Result<()> {
         let policy = format!(
