@@ -26,9 +26,17 @@ impl Engine {
     /// The receipt of an ended task as of now: for the agent whose it was, and for operators.
     pub fn receipt(&self, svid: &VerifiedSvid, id: TaskId) -> Result<Signed, Error> {
         let viewer = svid.id().as_str();
-        let task = self.store.read().task(id)?;
+        // One moment for the task and for all its leases.
+        let snapshot = self.store.read();
+        let task = snapshot.task(id)?;
         let task = task.filter(|task| task.agent.0 == viewer || self.config.is_operator(viewer));
-        self.sign_receipt(&task.ok_or(Error::NotFound("task"))?)
+        let task = task.ok_or(Error::NotFound("task"))?;
+        let leases = snapshot.leases_of(id, usize::MAX)?;
+        // One that is being forgotten, a portion of its leases at a time, would not tell all.
+        if leases.len() != task.issued as usize {
+            return Err(Error::NotFound("task"));
+        }
+        self.sign(&self.receipt_of(&task, &leases)?)
     }
 
     /// Waits until the death of every credential of an ended task is confirmed, but no longer than that.
@@ -49,16 +57,7 @@ impl Engine {
         tokio::time::timeout(most, closed).await.unwrap_or(Ok(()))
     }
 
-    fn sign_receipt(&self, task: &Task) -> Result<Signed, Error> {
-        // One moment for the task and for all its leases.
-        let snapshot = self.store.read();
-        let task = snapshot.task(task.id)?.ok_or(Error::NotFound("task"))?;
-        let leases = snapshot.leases_of(task.id, usize::MAX)?;
-        // One that is being forgotten, a portion of its leases at a time, would not tell all.
-        if leases.len() != task.issued as usize {
-            return Err(Error::NotFound("task"));
-        }
-        let receipt = self.receipt_of(&task, &leases)?;
+    fn sign(&self, receipt: &Receipt) -> Result<Signed, Error> {
         let failed = |error: &dyn std::fmt::Display| Internal::Receipt(error.to_string());
         let text = receipt.text().map_err(|error| failed(&error))?;
         let note = self.evidence.sign(&text).map_err(|error| failed(&error))?;

@@ -4,9 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::Failure;
 use crate::files::{self, FileError};
 
 /// Who may read a key besides its owner: nobody.
@@ -47,6 +49,23 @@ pub(super) fn read_if_there(path: &Path, limit: usize) -> Result<Option<Vec<u8>>
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let written = write_beside(path, bytes).and_then(|()| sync_folder(path));
     written.map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Works on such a file where it may block. It runs to its end even if nobody waits for it any more.
+pub(super) async fn off_thread<S: Send + Sync + 'static, T: Send + 'static>(
+    state: &Arc<S>,
+    work: impl FnOnce(&S) -> Result<T, String> + Send + 'static,
+) -> Result<T, Failure> {
+    let state = Arc::clone(state);
+    match tokio::task::spawn_blocking(move || work(&state)).await {
+        Ok(done) => done.map_err(Failure::away),
+        Err(error) => Err(Failure::away(error)),
+    }
+}
+
+/// What a panic left of it is still good: it is changed last, once the file is written.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -172,10 +172,13 @@ impl Broker for Front {
             .engine
             .close_task(&caller.svid, id, request.failed, once)
             .await;
-        closed.map_err(api::status)?;
-        self.wait_closed(id, wait.unwrap_or_default()).await?;
-        let as_it_is = self.engine.get_task(&caller.svid, id);
-        let (task, leases) = as_it_is.map_err(api::status)?;
+        let mut closed = closed.map_err(api::status)?;
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            self.wait_closed(id, wait).await?;
+            let as_it_is = self.engine.get_task(&caller.svid, id);
+            closed = as_it_is.map_err(api::status)?;
+        }
+        let (task, leases) = closed;
         let signed = self.engine.receipt(&caller.svid, id).map_err(api::status)?;
         Ok(Response::new(v1::CloseTaskResponse {
             leases: leases

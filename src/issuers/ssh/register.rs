@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use quietus_core::{LeaseId, Timestamp};
 
-use super::super::{Failure, durable};
+use super::super::Failure;
+use super::super::durable::{self, lock, off_thread};
 use super::krl::Krl;
 
 /// Largest file that is read.
@@ -47,12 +48,12 @@ impl Register {
         now: Timestamp,
     ) -> Result<(), Failure> {
         lock(&self.wanted).entry(id).or_insert(end);
-        self.off_thread(move |this| this.put(id, now)).await
+        off_thread(self, move |this| this.put(id, now)).await
     }
 
     /// Writes the list anew if it is absent, was changed by others, or holds what has expired.
     pub(super) async fn keep(self: &Arc<Self>, now: Timestamp) -> Result<(), Failure> {
-        self.off_thread(move |this| this.refresh(now)).await
+        off_thread(self, move |this| this.refresh(now)).await
     }
 
     /// That the list was written, without which no certificate is handed out: hosts refuse everyone if it is absent.
@@ -66,7 +67,7 @@ impl Register {
 
     /// What the file on the disk says now, in words.
     pub(super) async fn describe(self: &Arc<Self>) -> Result<String, Failure> {
-        self.off_thread(|this| {
+        off_thread(self, |this| {
             let list = this
                 .on_disk()?
                 .ok_or("the key revocation list is not written yet")?;
@@ -135,20 +136,4 @@ impl Register {
         let read = file.map(|file| Krl::read(&file, &self.ca)).transpose();
         read.map_err(|error| format!("{}: {error}", self.path.display()))
     }
-
-    /// Where it may block. It runs to its end even if nobody waits for it any more.
-    async fn off_thread<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T, String> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let this = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || work(&this)).await {
-            Ok(done) => done.map_err(Failure::away),
-            Err(error) => Err(Failure::away(error)),
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

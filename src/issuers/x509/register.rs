@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quietus_core::Timestamp;
 
-use super::super::{Failure, durable};
+use super::super::Failure;
+use super::super::durable::{self, lock, off_thread};
 use super::authority::Authority;
 use super::list::{Entry, List, MAX_FILE};
 use super::names::Serial;
@@ -75,13 +76,13 @@ impl Register {
         now: Timestamp,
     ) -> Result<(), Failure> {
         lock(&self.wanted).entry(serial).or_insert(entry);
-        self.off_thread(move |this| this.put(serial, now)).await?;
+        off_thread(self, move |this| this.put(serial, now)).await?;
         self.tell().await
     }
 
     /// Writes the list anew if it is absent, was changed by others, or has passed half of its life.
     pub(super) async fn keep(self: &Arc<Self>, now: Timestamp) -> Result<(), Failure> {
-        self.off_thread(move |this| this.refresh(now)).await?;
+        off_thread(self, move |this| this.refresh(now)).await?;
         self.tell().await
     }
 
@@ -96,7 +97,7 @@ impl Register {
 
     /// What the file on the disk says now, in words.
     pub(super) async fn describe(self: &Arc<Self>, now: Timestamp) -> Result<String, Failure> {
-        self.off_thread(move |this| {
+        off_thread(self, move |this| {
             let list = this
                 .on_disk()?
                 .ok_or("the revocation list is not written yet")?;
@@ -193,20 +194,4 @@ impl Register {
         }
         Ok(())
     }
-
-    /// Where it may block. It runs to its end even if nobody waits for it any more.
-    async fn off_thread<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T, String> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let this = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || work(&this)).await {
-            Ok(done) => done.map_err(Failure::away),
-            Err(error) => Err(Failure::away(error)),
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
