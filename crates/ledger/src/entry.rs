@@ -1,5 +1,7 @@
 //! What an entry says: anything that happened, and nothing secret.
 
+pub(crate) mod skim;
+
 use std::collections::BTreeMap;
 use std::mem;
 
@@ -463,4 +465,4 @@ impl Sealed {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
