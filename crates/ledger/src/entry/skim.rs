@@ -88,7 +88,10 @@ impl<'a> Pass<'a> {
         };
         let name = name.as_bytes();
         let end = rest.get(name.len() + 1..name.len() + 3);
-        *first == opening && rest.first() == Some(&b'"') && rest[1..].starts_with(name) && end == Some(b"\":")
+        *first == opening
+            && rest.first() == Some(&b'"')
+            && rest[1..].starts_with(name)
+            && end == Some(b"\":")
     }
 
     fn member(&mut self, member: &'static Member) -> Option<()> {

@@ -75,9 +75,15 @@ fn other_spellings_of_text_and_numbers_are_not_recognised() {
         ("\"approved\":false", "\"approved\":0"),
         ("\"a\":\"1\",\"b\":\"2\"", "\"b\":\"2\",\"a\":\"1\""),
         ("\"a\":\"1\",\"b\":\"2\"", "\"a\":\"1\",\"a\":\"2\""),
-        ("\"scopes\":[\"orders-db:read:public.orders\"]", "\"scopes\":[]"),
+        (
+            "\"scopes\":[\"orders-db:read:public.orders\"]",
+            "\"scopes\":[]",
+        ),
         ("\"detail\":{\"a\":\"1\",\"b\":\"2\"}", "\"detail\":{}"),
-        ("\"cause\":\"expired\",\"decisions\"", "\"cause\":null,\"decisions\""),
+        (
+            "\"cause\":\"expired\",\"decisions\"",
+            "\"cause\":null,\"decisions\"",
+        ),
         ("\"tier\":1,", ""),
     ] {
         assert!(text.contains(from), "{from}");
