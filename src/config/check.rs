@@ -8,6 +8,7 @@ use super::problems::{Problems, check_workload};
 use super::raw::{self, Text};
 use super::source::Source;
 use super::target;
+use super::telemetry::telemetry;
 use super::{
     AgentEntry, Broker, Config, ConfigError, IdPattern, Keys, MAX_GRADE, MAX_RESOURCE_SERVERS,
     OperatorEntry, Policy, Store, Target, TrustDomainEntry,
@@ -34,6 +35,7 @@ fn whole(problems: &mut Problems<'_>, raw: &raw::Config) -> Option<Config> {
     let operators = operators(problems, &raw.operator, &known);
     let targets = targets(problems, &raw.target, &known);
     let limits = limits(problems, &raw.limits);
+    let telemetry = telemetry(problems, &raw.telemetry);
     Some(Config {
         broker: broker?,
         store: store?,
@@ -41,6 +43,7 @@ fn whole(problems: &mut Problems<'_>, raw: &raw::Config) -> Option<Config> {
         policy: Policy { dir: policy? },
         limits,
         log: raw.log,
+        telemetry,
         agent_index: PatternIndex::new(agents.iter().map(|agent| &agent.id)),
         operator_index: PatternIndex::new(operators.iter().map(|operator| &operator.id)),
         targets: targets

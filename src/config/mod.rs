@@ -14,6 +14,7 @@ mod problems;
 mod raw;
 mod source;
 mod target;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub use target::{
     X509Settings,
 };
 pub use target::{ExternalEndpoint, checked_kind, checked_url, checked_word};
+pub use telemetry::Telemetry;
 
 use client::checked_address;
 use pattern::PatternIndex;
@@ -63,6 +65,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged.
     pub log: Log,
+    /// What is measured, and who is told.
+    pub telemetry: Telemetry,
     trust_domains: Vec<TrustDomainEntry>,
     agents: Vec<AgentEntry>,
     operators: Vec<OperatorEntry>,

@@ -18,6 +18,7 @@ use super::mark::Mark;
 use super::rows::{self, Effect, Header, RequestKey, RequestRow, Stub};
 use super::snapshot::Snapshot;
 use super::{CommitError, StoreError};
+use crate::telemetry::Commits;
 
 /// How many commits may wait.
 pub(super) const QUEUE: usize = 4096;
@@ -140,6 +141,7 @@ pub(super) struct Committer {
     pub(super) header: Arc<ArcSwap<Header>>,
     pub(super) short: Arc<AtomicBool>,
     pub(super) mark: Arc<Mark>,
+    pub(super) commits: Arc<Commits>,
     pub(super) failed: watch::Sender<Option<String>>,
 }
 
@@ -169,6 +171,7 @@ impl Committer {
 
     /// Dropping a job unanswered tells its sender that the store has failed.
     fn commit(&self, batch: Vec<Job>) -> Result<(), StoreError> {
+        let _counted = self.commits.begin(batch.len());
         let mut header = **self.header.load();
         let mut guards = None;
         let mut verdicts = Vec::with_capacity(batch.len());

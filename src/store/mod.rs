@@ -25,6 +25,7 @@ pub use disk::{Disk, FileDisk, Space};
 pub use rows::{Answer, Effect, Header, Held, RequestKey, RequestRow};
 pub use snapshot::{Due, Outgoing, Page, Snapshot};
 
+use crate::telemetry::Commits;
 use mark::Mark;
 
 /// How the store is opened.
@@ -52,6 +53,7 @@ pub struct Store {
     space: Arc<dyn Space>,
     min_free: u64,
     mark: Arc<Mark>,
+    commits: Arc<Commits>,
     path: PathBuf,
     restored: Option<u64>,
     committer: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -220,6 +222,7 @@ impl Store {
             space,
             min_free: options.min_free_bytes,
             mark: Arc::clone(&mark),
+            commits: Arc::default(),
             path: options.path.clone(),
             restored,
             committer: std::sync::Mutex::new(None),
@@ -239,6 +242,7 @@ impl Store {
             header: Arc::clone(&store.header),
             short: Arc::clone(&store.short),
             mark,
+            commits: Arc::clone(&store.commits),
             failed,
         };
         let thread = std::thread::Builder::new()
@@ -324,6 +328,11 @@ impl Store {
     /// Makes the mark beside the store survive a power failure as well. A process crash it survives anyway.
     pub fn sync_mark(&self) -> std::io::Result<()> {
         self.mark.sync()
+    }
+
+    /// How large its transactions are, and how long they take.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     /// The size of the file.
