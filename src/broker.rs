@@ -9,19 +9,23 @@ use std::time::Duration;
 use quietus_identity::{Purpose, SvidError, VerifiedSvid};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
-use crate::clock::{Clock, TimeSource};
+use crate::clock::{Clock, Stopwatch, TimeSource};
 use crate::config::Config;
 use crate::engine::{Engine, Mode, StartError};
 use crate::server::{Extras, Front, ServeError};
+use crate::telemetry::{About, Exporter, Measure};
 use crate::tls::{CredentialError, ServerSvid, ServerTls, SvidChange, SvidFiles, TlsError};
 use crate::trust::{Change, Now, Trust, TrustError};
+use crate::web;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long calls under way may take to finish once the broker is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long what is left to tell a collector may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What is asked for besides the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +45,7 @@ pub struct Broker {
     svid: Arc<ServerSvid>,
     tls: ServerTls,
     socket: TcpListener,
+    metrics: Option<TcpListener>,
     now: Now,
     id: String,
     options: Options,
@@ -100,8 +105,11 @@ impl Broker {
         let trust = Arc::new(Trust::load(bundles, wall)?);
         let svid = Arc::new(ServerSvid::load(svid_files(&config), wall)?);
         let own = own_svid(&svid, &trust, wall)?;
-        let listen = |error| BrokerError::Listen { address, error };
-        let socket = TcpListener::bind(address).await.map_err(listen)?;
+        let socket = listen(address).await?;
+        let metrics = match config.telemetry.metrics {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let id = own.id().to_string();
         let mode = Mode {
             accept_restored: options.accept_restored,
@@ -117,6 +125,7 @@ impl Broker {
             svid,
             tls,
             socket,
+            metrics,
             now,
             id,
             options,
@@ -143,9 +152,16 @@ impl Broker {
         self.socket.local_addr()
     }
 
+    /// Where it serves metrics, if it does.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
+    }
+
     /// Serves until `stop` is ready, or the store fails.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), BrokerError> {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), BrokerError> {
         let mut watchers = self.watchers();
+        let (end_telling, telling_ends) = watch::channel(false);
+        let telling = self.tell(telling_ends);
         let (stopping, told) = watch::channel(false);
         let fatal = self.engine.store().fatal();
         let front = Front::new(Arc::clone(&self.engine), Arc::clone(&self.trust), told);
@@ -172,13 +188,36 @@ impl Broker {
         if let Err(error) = self.engine.stop().await {
             tracing::warn!(%error, "the stop could not be recorded");
         }
+        end_telling.send_replace(true);
+        wait_for(telling).await;
         served
     }
 
-    fn watchers(&self) -> JoinSet<()> {
+    /// Sends spans and measures to a collector, if there is one.
+    fn tell(&self, stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
+        let about = About {
+            broker: self.id.clone(),
+            since: self.engine.now().0.saturating_mul(1_000_000),
+            watch: Stopwatch::start(),
+        };
+        let telemetry = self.engine.telemetry();
+        let exporter = Exporter::new(telemetry, about, measure(&self.engine), stopping)?;
+        Some(tokio::spawn(exporter.run()))
+    }
+
+    fn watchers(&mut self) -> JoinSet<()> {
         let mut watchers = JoinSet::new();
         watchers.spawn(Arc::clone(&self.engine).keep_time());
         watchers.spawn(Arc::clone(&self.engine).keep_targets());
+        if let Some(socket) = self.metrics.take() {
+            let metrics = web::Metrics::new(measure(&self.engine));
+            let service = web::Service {
+                greet: web::plain,
+                answer: move |request| metrics.clone().answer(request),
+                limits: web::Limits::default(),
+            };
+            watchers.spawn(web::serve(socket, service, std::future::pending()));
+        }
         let (changed, changes) = mpsc::unbounded_channel();
         let tell = move |found: Vec<Change>| {
             let _ = changed.send(found);
@@ -194,6 +233,31 @@ impl Broker {
         let svid = Arc::clone(&self.svid);
         watchers.spawn(svid.watch(LOOK, Arc::clone(&self.now), report));
         watchers
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, BrokerError> {
+    let listen = |error| BrokerError::Listen { address, error };
+    TcpListener::bind(address).await.map_err(listen)
+}
+
+/// A failure is told in the log; what asks gets nothing.
+fn measure(engine: &Arc<Engine>) -> Measure {
+    let engine = Arc::clone(engine);
+    Arc::new(move || {
+        let measured = engine.measure();
+        let failed = |error: &_| tracing::error!(%error, "the measures cannot be read");
+        measured.inspect_err(failed).ok()
+    })
+}
+
+/// Not for long: a collector that does not answer must not keep a broker from stopping.
+async fn wait_for(telling: Option<JoinHandle<()>>) {
+    if let Some(mut telling) = telling
+        && tokio::time::timeout(FAREWELL, &mut telling).await.is_err()
+    {
+        telling.abort();
+        let _ = telling.await;
     }
 }
 

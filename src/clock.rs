@@ -33,6 +33,10 @@ pub struct Clock {
     latest: Mutex<Reading>,
 }
 
+/// Measures how long something takes, to tell of it; nothing is decided by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     effective: Timestamp,
@@ -70,6 +74,23 @@ impl Clock {
     /// How far effective time is ahead of the wall clock.
     pub fn ahead(&self) -> Duration {
         self.now().since(self.source.wall())
+    }
+}
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Since it began.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// The same in nanoseconds.
+    pub fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

@@ -16,5 +16,7 @@ pub mod issuers;
 pub mod keys;
 pub mod server;
 pub mod store;
+pub mod telemetry;
 pub mod tls;
 pub mod trust;
+pub mod web;

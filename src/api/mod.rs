@@ -2,6 +2,7 @@
 
 mod credential;
 mod message;
+pub mod otlp;
 mod read;
 mod status;
 

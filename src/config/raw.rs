@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::log::Log;
 use super::target;
+use super::telemetry;
 
 pub(super) type Text = Spanned<String>;
 pub(super) type Number = Spanned<i64>;
@@ -36,6 +37,8 @@ pub(super) struct Config {
     pub(super) ledger: Ledger,
     #[serde(default)]
     pub(super) log: Log,
+    #[serde(default)]
+    pub(super) telemetry: telemetry::Raw,
 }
 
 #[derive(Deserialize)]

@@ -16,9 +16,11 @@ use super::decide::{Question, Verdict, denial, task_facts};
 use super::open::with_request;
 use super::record::drafts;
 use super::targets::Site;
+use super::trace::Asking;
 use super::{Engine, Error, Once, Plan, caller_of, load, view};
 use crate::issuers::{Credential, Issuer, KeyRequest, Prepared, Unfit};
 use crate::store::{Answer, Commit, Read};
+use crate::telemetry::carried;
 
 /// What an agent asks for.
 #[derive(Clone, Debug)]
@@ -81,6 +83,7 @@ impl Engine {
         order: RequestOrder,
         once: Once,
     ) -> Result<Issued, Error> {
+        let asking = self.asking(order.task);
         let plan = || {
             if let Some(answer) = self.answered(&once, self.now())? {
                 return self.granted_before(svid, &answer).map(Plan::nothing);
@@ -95,20 +98,18 @@ impl Engine {
                 once: &once,
                 now,
             };
-            let verdict = self.ask(&asked, &target, &order.scopes)?;
+            let verdict = asking.decide(|| self.ask(&asked, &target, &order.scopes))?;
             let prepare =
                 |issuer: &dyn Issuer, to: &IssueOrder| issuer.issue(to, order.key.as_ref());
             self.plan_grant(asked, verdict, prepare, Event::Issue)
         };
         let granted = match self.settle(plan).await {
-            Ok(granted) => granted?,
-            Err(error) => {
-                return Err(self
-                    .refused_early(svid, Some(order.task), &once, error)
-                    .await);
-            }
+            Ok(granted) => asking.recorded(granted),
+            Err(error) => Err(self
+                .refused_early(svid, Some(order.task), &once, error)
+                .await),
         };
-        self.make(granted).await
+        self.answer(&asking, granted).await
     }
 
     /// Asks policy again, for the same scopes, and gives the lease a later end.
@@ -134,6 +135,7 @@ impl Engine {
         ttl: Option<Duration>,
         once: Once,
     ) -> Result<Issued, Error> {
+        let asking = self.asking(id.task);
         let plan = || {
             if let Some(answer) = self.answered(&once, self.now())? {
                 return self.granted_before(svid, &answer).map(Plan::nothing);
@@ -149,15 +151,29 @@ impl Engine {
                 once: &once,
                 now,
             };
-            let verdict = self.ask(&asked, &lease.target, &lease.scopes)?;
+            let verdict = asking.decide(|| self.ask(&asked, &lease.target, &lease.scopes))?;
             let prepare = |issuer: &dyn Issuer, to: &IssueOrder| issuer.renew(to);
             self.plan_grant(asked, verdict, prepare, |grant| Event::Renew(id, grant))
         };
         let granted = match self.settle(plan).await {
-            Ok(granted) => granted?,
-            Err(error) => return Err(self.refused_early(svid, Some(id.task), &once, error).await),
+            Ok(granted) => asking.recorded(granted),
+            Err(error) => Err(self.refused_early(svid, Some(id.task), &once, error).await),
         };
-        self.make(granted).await
+        self.answer(&asking, granted).await
+    }
+
+    /// Makes what is granted.
+    async fn answer(
+        self: &Arc<Self>,
+        asking: &Asking<'_>,
+        granted: Result<Granted, Error>,
+    ) -> Result<Issued, Error> {
+        let issued = match granted {
+            Ok(granted) => asking.making(self.make(granted)).await,
+            Err(error) => Err(error),
+        };
+        asking.answered(issued.as_ref().map(|issued| &issued.lease));
+        issued
     }
 
     /// A task and its leases, if they are this caller's; others learn nothing of them.
@@ -379,7 +395,8 @@ impl Engine {
 async fn see_through(
     asking: impl Future<Output = Result<Issued, Error>> + Send + 'static,
 ) -> Result<Issued, Error> {
-    tokio::spawn(asking).await.unwrap_or(Err(Error::Stopped))
+    let asking = tokio::spawn(carried(asking));
+    asking.await.unwrap_or(Err(Error::Stopped))
 }
 
 fn grant(svid: &VerifiedSvid, permit: &Permit, site: &Site, ttl: Option<Duration>) -> Grant {

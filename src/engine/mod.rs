@@ -12,6 +12,7 @@ mod introspect;
 mod ledger;
 mod list;
 mod liveness;
+mod measure;
 mod once;
 mod open;
 mod operate;
@@ -22,6 +23,7 @@ mod revoke;
 mod start;
 mod targets;
 mod timekeeper;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -42,6 +44,7 @@ use crate::failpoint;
 use crate::issuers::{Shared, Unfit};
 use crate::keys::{Keys, KeysError};
 use crate::store::{Answer, Change, Commit, CommitError, Retry, Snapshot, Store, StoreError};
+use crate::telemetry::Telemetry;
 use crate::trust::Trust;
 
 pub use credential::{Issued, RequestOrder};
@@ -79,6 +82,7 @@ pub struct Engine {
     signed: introspect::Signed,
     holds: liveness::Holds,
     trust: Arc<Trust>,
+    telemetry: Arc<Telemetry>,
     started_at: Timestamp,
     /// Nothing is ended, granted or changed: for looking.
     maintenance: bool,
@@ -217,10 +221,12 @@ impl Engine {
             }
             // Whoever waits for the commit may go away; what it ends must be ended all the same.
             let then = targets::heed_once_made(&self.targets, &commit);
+            let endings = self.endings(&commit);
             failpoint::reach("commit.before");
             match self.store.commit_then(commit, then).await {
                 Ok(_) => {
                     failpoint::reach("commit.after");
+                    self.tell_endings(endings);
                     return Ok(answer);
                 }
                 Err(CommitError::Conflict) => tokio::task::yield_now().await,

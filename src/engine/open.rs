@@ -46,6 +46,7 @@ impl Engine {
     ) -> Result<Opened, Error> {
         self.check_open(&request)?;
         let id = self.new_task_id()?;
+        let begun = self.begin();
         let plan = || {
             let now = self.now();
             if let Some(Answer::Task(id)) = self.answered(&once, now)? {
@@ -54,7 +55,11 @@ impl Engine {
             self.plan_open(svid, id, &request, &once, now)
         };
         match self.settle(plan).await {
-            Ok(opened) => opened,
+            Ok(opened) => {
+                let opened = opened?;
+                self.trace_opened(begun, &opened.task);
+                Ok(opened)
+            }
             Err(error) => Err(self.refused_early(svid, None, &once, error).await),
         }
     }

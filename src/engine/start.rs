@@ -14,6 +14,7 @@ use crate::evidence::Evidence;
 use crate::issuers::{BuildError, Builder, Shared, build};
 use crate::keys::{Keys, KeysError};
 use crate::store::{Notary, OpenError, Options, Store};
+use crate::telemetry::Telemetry;
 use crate::tls::SvidFiles;
 use crate::trust::Trust;
 
@@ -142,6 +143,7 @@ impl Engine {
             signed: super::introspect::Signed::default(),
             holds: super::liveness::Holds::default(),
             trust,
+            telemetry: Arc::new(Telemetry::new(config.telemetry.otlp.clone())),
             started_at: now,
             maintenance: mode.maintenance,
             sweeps: std::sync::atomic::AtomicUsize::new(0),

@@ -14,6 +14,7 @@ use super::caller::{Caller, caller};
 use crate::api::v1::broker_server::Broker;
 use crate::api::{self, v1};
 use crate::engine::{Engine, Hold, Issued, Once, OpenRequest, RequestOrder};
+use crate::telemetry::within;
 
 type Held = Pin<Box<dyn Stream<Item = Result<v1::HoldTaskResponse, Status>> + Send>>;
 
@@ -51,11 +52,8 @@ impl Broker for Front {
             purpose: request.purpose,
             ticket: request.ticket,
         };
-        let opened = self
-            .engine
-            .open_task(&caller.svid, open, once)
-            .await
-            .map_err(api::status)?;
+        let opening = self.engine.open_task(&caller.svid, open, once);
+        let opened = within(caller.trace, opening).await.map_err(api::status)?;
         Ok(Response::new(v1::OpenTaskResponse {
             task: Some(api::task(&opened.task)),
             bound: opened.bound.to_owned(),
@@ -115,10 +113,8 @@ impl Broker for Front {
             ttl: api::duration("ttl", request.ttl).map_err(api::status)?,
             key: api::key_request(request.key).map_err(api::status)?,
         };
-        let issued = self
-            .engine
-            .request_credential(&caller.svid, order, once)
-            .await;
+        let asking = self.engine.request_credential(&caller.svid, order, once);
+        let issued = within(caller.trace, asking).await;
         let (lease, credential) = handed_over(&self.engine, &caller, issued.map_err(api::status)?);
         Ok(Response::new(v1::RequestCredentialResponse {
             lease,
@@ -135,7 +131,8 @@ impl Broker for Front {
         let once = once!("RenewLease", caller, request);
         let id = api::lease_id(&request.lease_id).map_err(api::status)?;
         let ttl = api::duration("ttl", request.ttl).map_err(api::status)?;
-        let issued = self.engine.renew_lease(&caller.svid, id, ttl, once).await;
+        let asking = self.engine.renew_lease(&caller.svid, id, ttl, once);
+        let issued = within(caller.trace, asking).await;
         let (lease, credential) = handed_over(&self.engine, &caller, issued.map_err(api::status)?);
         Ok(Response::new(v1::RenewLeaseResponse { lease, credential }))
     }

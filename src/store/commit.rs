@@ -16,6 +16,7 @@ use super::rows::{Header, RequestKey, RequestRow};
 use super::snapshot::Snapshot;
 use super::tree::{Notary, Tree};
 use super::{CommitError, StoreError};
+use crate::telemetry::Commits;
 
 /// How many commits may wait.
 pub(super) const QUEUE: usize = 4096;
@@ -157,6 +158,7 @@ pub(super) struct Committer {
     pub(super) header: Arc<ArcSwap<Header>>,
     pub(super) short: Arc<AtomicBool>,
     pub(super) mark: Arc<Mark>,
+    pub(super) commits: Arc<Commits>,
     pub(super) failed: watch::Sender<Option<String>>,
     /// None if no tree is to be grown.
     pub(super) tree: Option<Tree>,
@@ -191,6 +193,7 @@ impl Committer {
 
     /// Dropping a job unanswered tells its sender that the store has failed.
     fn commit(&mut self, batch: Vec<Job>) -> Result<(), StoreError> {
+        let _counted = self.commits.begin(batch.len());
         let mut header = **self.header.load();
         let mut guards = None;
         let mut verdicts = Vec::with_capacity(batch.len());
