@@ -279,7 +279,10 @@ pub fn head(leaves: &[Hash]) -> Hash {
 }
 
 pub fn signed(leaves: &[Hash], seed: u8, origin: &str) -> Vec<u8> {
-    let (size, root) = (leaves.len() as u64, head(leaves));
+    signed_head(leaves.len() as u64, head(leaves), seed, origin)
+}
+
+fn signed_head(size: u64, root: Hash, seed: u8, origin: &str) -> Vec<u8> {
     let pair = pair(seed);
     let signer = Signer::new(origin, &pair).unwrap();
     let note = Checkpoint::new(origin, size, root).sign(&[signer]);
@@ -323,11 +326,17 @@ pub fn copy(entries: &[Vec<u8>]) -> Copy {
 
 /// Puts the checkpoints of one log into a copy.
 pub fn with_checkpoints(mut copy: Copy, entries: &[Vec<u8>]) -> Copy {
-    copy.0.insert("checkpoint".to_owned(), checkpoint(entries));
-    for size in (256..=entries.len()).step_by(256) {
-        let path = format!("checkpoints/{size}");
-        copy.0.insert(path, checkpoint(&entries[..size]));
+    let mut tree = Frontier::default();
+    for leaf in leaves(entries) {
+        tree.push(leaf, |_, _, _| ());
+        if tree.size().is_multiple_of(256) {
+            let path = format!("checkpoints/{}", tree.size());
+            copy.0
+                .insert(path, signed_head(tree.size(), tree.root(), 1, ORIGIN));
+        }
     }
+    let newest = signed_head(tree.size(), tree.root(), 1, ORIGIN);
+    copy.0.insert("checkpoint".to_owned(), newest);
     copy
 }
 
