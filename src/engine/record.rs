@@ -109,7 +109,7 @@ fn task_fact(before: &Task, task: &Task, whole: bool) -> ledger::Task {
         deadline: whole.then_some(task.deadline.0),
         environment: whole.then(|| task.environment.clone()),
         id: task.id.to_string(),
-        previous: before.version,
+        previous: if whole { 0 } else { before.version },
         prompt: None,
         purpose: whole.then(|| task.purpose.clone()),
         state: task.state_name().to_owned(),

@@ -125,6 +125,7 @@ async fn open(session: &Session, args: &RunArgs) -> anyhow::Result<String> {
         ticket: args.ticket.clone(),
         duration: wire_duration(args.duration)?,
         heartbeat_interval: None,
+        prompt_sha256: Vec::new(),
     };
     let answer = session.answer(session.broker().open_task(request)).await?;
     Ok(answer.task.ok_or(Complaint::Incomplete("task"))?.id)
