@@ -132,11 +132,12 @@ async fn a_pruned_log_verifies_and_only_with_its_announcement() {
     let world = World::new();
     let serving = serve(&world).await;
     let engine = &serving.engine;
-    fill(engine, 600).await;
-    write(engine, vec![large(engine.now(), "young")]).await;
+    fill(engine, 512).await;
     world.time.advance(KEPT + DAY);
+    fill(engine, 800).await;
+    write(engine, vec![large(engine.now(), "young")]).await;
     engine.prune().await.unwrap();
-    logs::sign(engine).await;
+    let size = logs::sign(engine).await;
     world.add_svid("auditor", "/auditor/one", DAY * 90);
     let reader = Reader::known(&world, &serving, "auditor");
     let trust = || logs::trust(&world, Vec::new());
@@ -151,17 +152,18 @@ async fn a_pruned_log_verifies_and_only_with_its_announcement() {
         ("/tile/0/001", 200),
         ("/checkpoints/256", 200),
         ("/tile/entries/003", 404),
+        ("/tile/entries/004.p/1", 404),
     ] {
         assert_eq!(reader.status(path), status, "{path}");
     }
-    // The same log, from which more is missing than was announced.
-    let robbed = Robbed(reader.clone(), "tile/entries/002");
-    let report = verify(&robbed, trust());
-    let missing = report
-        .findings
-        .iter()
-        .any(|found| matches!(found, Finding::Missing { first: 513, .. }));
-    assert!(missing, "{report:?}");
+    // The same log, from which more is missing than was announced; and then the announcement as well.
+    let found = |bundle: &str| {
+        let robbed = Robbed(reader.clone(), format!("tile/entries/{bundle}"));
+        verify(&robbed, trust()).findings
+    };
+    let missing = |first, last| Finding::Missing { first, last };
+    assert_eq!(found("002"), [missing(513, 768)]);
+    assert_eq!(found("003"), [missing(1, 512), missing(769, size)]);
     let asked = |from| Entries {
         from,
         to: None,
@@ -181,13 +183,13 @@ async fn a_pruned_log_verifies_and_only_with_its_announcement() {
 }
 
 /// A copy from which every bundle of this index is missing.
-struct Robbed(Reader, &'static str);
+struct Robbed(Reader, String);
 
 impl quietus_ledger::audit::Files for Robbed {
     type Error = String;
 
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        match path.starts_with(self.1) {
+        match path.starts_with(&self.1) {
             true => Ok(None),
             false => self.0.read(path),
         }
