@@ -316,8 +316,8 @@ impl<F: Files> Verification<'_, F> {
     }
 
     /// A tile may be there in an older form as well, which must be how the later one begins.
-    fn other_tile(&mut self, path: &String, tile: Tile) -> Result<(), F::Error> {
-        let path = path.clone();
+    fn other_tile(&mut self, path: &str, tile: Tile) -> Result<(), F::Error> {
+        let path = path.to_owned();
         let current = Tile::of(tile.kind(), tile.index(), self.size);
         let Some(current) = current.filter(|current| current.width() >= tile.width()) else {
             self.walk.found(Finding::Beyond { path });

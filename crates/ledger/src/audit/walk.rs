@@ -10,7 +10,8 @@ use crate::checkpoint::Checkpoint;
 use crate::entry::skim::{Skimmed, skim};
 use crate::entry::{Entry, Sealed};
 use crate::merkle::{Frontier, Hash, leaf};
-use crate::receipt::Receipt;
+use crate::note::Note;
+use crate::receipt::{self, Receipt};
 
 /// The event that announces that entries were pruned.
 const PRUNED: &str = "ledger.pruned";
@@ -73,16 +74,14 @@ impl Walk {
     /// A receipt whose claims the entries must bear out. Its signature is checked; like checkpoints it comes before
     /// the entries.
     pub fn receipt(&mut self, name: &str, note: &[u8]) -> Option<Receipt> {
-        match crate::receipt::verify(note, &self.trust.log) {
+        match self.opened(note) {
             Ok(receipt) => {
                 self.claims.add(name, receipt.clone());
                 Some(receipt)
             }
-            Err(error) => {
-                self.found(Finding::Receipt {
-                    name: name.to_owned(),
-                    problem: error.to_string(),
-                });
+            Err(problem) => {
+                let name = name.to_owned();
+                self.found(Finding::Receipt { name, problem });
                 None
             }
         }
@@ -214,6 +213,21 @@ impl Walk {
 
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// A receipt that the log's key signed in the name of the receipt's issuer.
+    fn opened(&self, note: &[u8]) -> Result<Receipt, String> {
+        let noted = Note::parse(note).map_err(|error| error.to_string())?;
+        let names = noted.unverified_names();
+        let keys: Vec<_> = names.flat_map(|name| self.trust.named(name)).collect();
+        let receipt = receipt::verify(note, &keys).map_err(|error| error.to_string())?;
+        match noted.verify(&self.trust.named(&receipt.issuer)) {
+            Ok(_) => Ok(receipt),
+            Err(_) => Err(format!(
+                "it says that {} issued it, but it is signed in another name",
+                receipt.issuer
+            )),
+        }
     }
 
     fn look(&mut self, seq: u64, skimmed: &Skimmed<'_>, bytes: &[u8]) -> Vec<Wanted> {
