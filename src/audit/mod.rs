@@ -1,9 +1,11 @@
 //! Reading the evidence: the ledger's entries and what they name by digest, from a broker or from a copy of its log.
 
+mod copy;
 mod remote;
 
 use quietus_core::Digest;
 
+pub use copy::{CopyError, Folder};
 pub use remote::Remote;
 
 /// Where evidence is read from. Nothing that comes from there is believed before it is verified.

@@ -27,7 +27,7 @@ mod walk;
 use crate::merkle::Hash;
 use crate::note::{Cosigner, Verifier};
 
-pub use copy::{Beside, MAX_FILE, verify, verify_entry, verify_hashes};
+pub use copy::{Beside, MAX_FILE, digest, verify, verify_entry, verify_hashes};
 pub use finding::{Finding, MAX_FINDINGS};
 pub use walk::{Walk, Wanted};
 

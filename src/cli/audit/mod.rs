@@ -1,6 +1,7 @@
 //! `quietus audit`
 
 mod checkpoint;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -21,11 +22,13 @@ pub struct AuditArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     Checkpoint(checkpoint::CheckpointArgs),
+    Verify(verify::VerifyArgs),
 }
 
 pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
     match args.command {
         Command::Checkpoint(args) => checkpoint::run(globals, &args).await.map(Exit::from),
+        Command::Verify(args) => verify::run(globals, &args).await,
     }
 }
 

@@ -306,6 +306,11 @@ impl Wanted {
         attached.map_or("", |attached| &attached.sha256)
     }
 
+    /// The same as a hash; none if it is not one.
+    pub fn digest(&self) -> Option<Hash> {
+        super::digest(self.sha256())
+    }
+
     /// How long the list is, in bytes.
     pub fn bytes(&self) -> u64 {
         let attached = self.entry.attached.get(&self.name);
