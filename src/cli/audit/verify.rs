@@ -82,8 +82,8 @@ pub async fn run(globals: &Globals, args: &VerifyArgs) -> anyhow::Result<Exit> {
 
 fn trust(args: &VerifyArgs) -> anyhow::Result<Trust> {
     let log: Vec<Verifier> = vkeys::read("--key", &args.keys)?;
-    let names = log.iter().map(Verifier::name);
-    let named = names.filter(|name| !name.starts_with(SPIFFE)).next();
+    let mut names = log.iter().map(Verifier::name);
+    let named = names.find(|name| !name.starts_with(SPIFFE));
     let origin = args.origin.as_deref().or(named).map(str::to_owned);
     Ok(Trust {
         origin,
