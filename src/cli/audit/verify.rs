@@ -76,7 +76,7 @@ pub async fn run(globals: &Globals, args: &VerifyArgs) -> anyhow::Result<Exit> {
     globals.out().print(&verified)?;
     Ok(match verified.is_good() {
         true => Exit::Done,
-        false => Exit::Unverified,
+        false => Exit::Unproven,
     })
 }
 
