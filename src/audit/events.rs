@@ -11,32 +11,74 @@ pub struct Kind {
 
 /// Every kind of event, by noun.
 pub const EVENTS: [Kind; 26] = [
-    kind("action.recorded", "somebody reported what was done with a credential"),
+    kind(
+        "action.recorded",
+        "somebody reported what was done with a credential",
+    ),
     kind("broker.started", "the broker began to serve"),
     kind("broker.stopped", "the broker stopped in good order"),
-    kind("clock.stepped_back", "the wall clock went back; effective time went on"),
-    kind("clock.stepped_forward", "the wall clock went far ahead; what was due by then ended"),
-    kind("clock.suspended", "the machine slept; what was due meanwhile ended"),
+    kind(
+        "clock.stepped_back",
+        "the wall clock went back; effective time went on",
+    ),
+    kind(
+        "clock.stepped_forward",
+        "the wall clock went far ahead; what was due by then ended",
+    ),
+    kind(
+        "clock.suspended",
+        "the machine slept; what was due meanwhile ended",
+    ),
     kind("freeze.lifted", "an operator lifted a freeze"),
-    kind("freeze.set", "an operator froze what the selector covers: nothing new is granted to it"),
-    kind("keys.rotated", "a new token signing key took the place of the one in use"),
+    kind(
+        "freeze.set",
+        "an operator froze what the selector covers: nothing new is granted to it",
+    ),
+    kind(
+        "keys.rotated",
+        "a new token signing key took the place of the one in use",
+    ),
     kind("lease.ended", "leases ended, the task goes on"),
     kind("lease.issued", "a credential was granted"),
-    kind("lease.renewed", "a lease was prolonged with a new credential"),
-    kind("lease.settled", "a target answered: a credential was made, is dead, or an attempt failed"),
-    kind("ledger.pruned", "the contents of the oldest entries were forgotten; their hashes stay"),
+    kind(
+        "lease.renewed",
+        "a lease was prolonged with a new credential",
+    ),
+    kind(
+        "lease.settled",
+        "a target answered: a credential was made, is dead, or an attempt failed",
+    ),
+    kind(
+        "ledger.pruned",
+        "the contents of the oldest entries were forgotten; their hashes stay",
+    ),
     kind("policy.loaded", "a policy set came into force"),
     kind("request.refused", "a call was refused"),
     kind("revoke.ordered", "an operator ordered a wide revocation"),
-    kind("revoke.swept", "everything that a wide revocation covers has been ended"),
-    kind("target.swept", "an operator had a target searched for credentials of no known lease"),
+    kind(
+        "revoke.swept",
+        "everything that a wide revocation covers has been ended",
+    ),
+    kind(
+        "target.swept",
+        "an operator had a target searched for credentials of no known lease",
+    ),
     kind("task.ended", "a task ended, and all of its leases with it"),
     kind("task.hold_dropped", "the stream that held a task broke off"),
     kind("task.identity_renewed", "the agent came with a newer SVID"),
     kind("task.opened", "an agent opened a task"),
-    kind("task.purged", "a closed task was forgotten by the broker; the ledger keeps its story"),
-    kind("text.erased", "texts that were reported with actions were erased; their commitments stay"),
-    kind("trust.changed", "trust bundles were read anew; tasks of identities that are out of trust end"),
+    kind(
+        "task.purged",
+        "a closed task was forgotten by the broker; the ledger keeps its story",
+    ),
+    kind(
+        "text.erased",
+        "texts that were reported with actions were erased; their commitments stay",
+    ),
+    kind(
+        "trust.changed",
+        "trust bundles were read anew; tasks of identities that are out of trust end",
+    ),
 ];
 
 const fn kind(name: &'static str, meaning: &'static str) -> Kind {
@@ -80,7 +122,10 @@ mod tests {
         let missing: Vec<_> = recorded.difference(&listed).collect();
         assert!(missing.is_empty(), "not in the table: {missing:?}");
         let unknown: Vec<_> = listed.difference(&recorded).collect();
-        let unknown: Vec<_> = unknown.into_iter().filter(|name| !TO_COME.contains(&&***name)).collect();
+        let unknown: Vec<_> = unknown
+            .into_iter()
+            .filter(|name| !TO_COME.contains(&&***name))
+            .collect();
         assert!(unknown.is_empty(), "nobody records: {unknown:?}");
     }
 

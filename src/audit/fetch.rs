@@ -73,12 +73,16 @@ pub async fn fetch(
     options: Options<'_>,
     tell: &mut (dyn FnMut(u64, u64) + Send),
 ) -> anyhow::Result<Fetched> {
-    let note = remote.checkpoint_at_most(options.at_most.unwrap_or(0)).await?;
+    let note = remote
+        .checkpoint_at_most(options.at_most.unwrap_or(0))
+        .await?;
     let newest = read(&note, options.keys).context("the broker's checkpoint")?;
     let folder = Folder::open(dir)?;
     let old = folder.read(NEWEST, MAX_NOTE)?;
     let old = old.map(|old| Ok::<_, anyhow::Error>((read(&old, &[])?, old)));
-    let old = old.transpose().with_context(|| format!("the checkpoint in {}", dir.display()))?;
+    let old = old
+        .transpose()
+        .with_context(|| format!("the checkpoint in {}", dir.display()))?;
     if let Some((old, _)) = &old {
         goes_on(remote, old, &newest).await?;
     }
@@ -124,11 +128,17 @@ pub fn read(note: &[u8], keys: &[Verifier]) -> anyhow::Result<Checkpoint> {
     if keys.is_empty() {
         return Ok(unchecked);
     }
-    let own = keys.iter().filter_map(|key| in_the_name_of(&unchecked.origin, key));
+    let own = keys
+        .iter()
+        .filter_map(|key| in_the_name_of(&unchecked.origin, key));
     let own: Vec<_> = own.collect();
     if own.is_empty() {
         let names: Vec<_> = keys.iter().map(Verifier::name).collect();
-        bail!("is of the log {:?}, and the keys given are of {}", unchecked.origin, names.join(", "));
+        bail!(
+            "is of the log {:?}, and the keys given are of {}",
+            unchecked.origin,
+            names.join(", ")
+        );
     }
     Ok(checkpoint::verify(note, &unchecked.origin, &own)?)
 }

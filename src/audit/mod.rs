@@ -1,5 +1,6 @@
 //! Reading the evidence: the ledger's entries and what they name by digest, from a broker or from a copy of its log.
 
+mod copy;
 pub mod events;
 pub mod export;
 pub mod fetch;
@@ -9,6 +10,7 @@ pub mod story;
 
 use quietus_core::Digest;
 
+pub use copy::{CopyError, Folder};
 pub use remote::{Included, Remote, Text};
 
 /// Where evidence is read from. Nothing that comes from there is believed before it is verified.

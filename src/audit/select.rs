@@ -128,8 +128,17 @@ mod tests {
         assert!(follows(0, 1, false).is_ok());
         assert!(follows(7, 8, false).is_ok());
         assert!(follows(7, 12, true).is_ok());
-        for (last, seq, filtered) in [(7, 7, false), (7, 6, false), (7, 9, false), (7, 7, true), (7, 1, true)] {
-            assert!(follows(last, seq, filtered).is_err(), "{last} {seq} {filtered}");
+        for (last, seq, filtered) in [
+            (7, 7, false),
+            (7, 6, false),
+            (7, 9, false),
+            (7, 7, true),
+            (7, 1, true),
+        ] {
+            assert!(
+                follows(last, seq, filtered).is_err(),
+                "{last} {seq} {filtered}"
+            );
         }
     }
 }

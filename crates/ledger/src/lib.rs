@@ -13,6 +13,7 @@
 //!
 //! This crate opens no file or socket, reads no clock and draws no randomness; private keys stay with the caller.
 
+pub mod audit;
 mod canonical;
 pub mod checkpoint;
 mod entry;
@@ -20,6 +21,7 @@ pub mod merkle;
 pub mod note;
 pub mod receipt;
 pub mod tiles;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use entry::{

@@ -19,7 +19,9 @@ const FAILURE: u64 = 2;
 /// The activity of any class that has no word for it.
 const OTHER: u64 = 99;
 /// Members of an entry that have a place of their own, or say what the reader knows anyway.
-const MAPPED: [&str; 8] = ["agent", "broker", "caller", "event", "refusal", "time", "trace", "v"];
+const MAPPED: [&str; 8] = [
+    "agent", "broker", "caller", "event", "refusal", "time", "trace", "v",
+];
 
 /// A class of events: category, class, and the caption of the class.
 type Class = (u64, u64, &'static str);
@@ -63,7 +65,9 @@ pub fn event(found: &Found, origin: &str) -> anyhow::Result<Value> {
     if let Some(refusal) = &entry.refusal {
         event["status_code"] = refusal.as_str().into();
     }
-    if class == API.1 && let Some(trace) = &entry.trace {
+    if class == API.1
+        && let Some(trace) = &entry.trace
+    {
         event["trace"] = json!({ "uid": trace.id });
     }
     describe(&mut event, entry, class);
@@ -98,16 +102,25 @@ fn is_alive(entry: &Entry) -> bool {
 }
 
 fn has_failed(entry: &Entry) -> bool {
-    let reported = entry.action.as_ref().is_some_and(|action| action.result != "succeeded");
-    let in_vain = entry.event == "lease.settled" && entry.leases.iter().any(|lease| lease.error.is_some());
+    let reported = entry
+        .action
+        .as_ref()
+        .is_some_and(|action| action.result != "succeeded");
+    let in_vain =
+        entry.event == "lease.settled" && entry.leases.iter().any(|lease| lease.error.is_some());
     entry.refusal.is_some() || reported || in_vain
 }
 
 fn severity(entry: &Entry) -> Severity {
-    let intruder = entry.refusal.as_deref().is_some_and(|refusal| refusal.starts_with("NOT_AN_"));
+    let intruder = entry
+        .refusal
+        .as_deref()
+        .is_some_and(|refusal| refusal.starts_with("NOT_AN_"));
     match entry.event.as_str() {
         "broker.started" if entry.detail.contains_key("restored_at_entry") => Severity::High,
-        "clock.stepped_back" | "clock.stepped_forward" | "freeze.set" | "revoke.ordered" => Severity::Medium,
+        "clock.stepped_back" | "clock.stepped_forward" | "freeze.set" | "revoke.ordered" => {
+            Severity::Medium
+        }
         "request.refused" if intruder => Severity::Medium,
         "lease.settled" if has_failed(entry) => Severity::Medium,
         "ledger.pruned" | "request.refused" | "text.erased" => Severity::Low,
@@ -164,8 +177,12 @@ fn describe(event: &mut Value, entry: &Entry, class: u64) {
             event["resources"] = leased(entry);
         }
         class if class == API.1 => {
-            event["api"] = json!({ "operation": operation(entry), "service": { "name": "Quietus" } });
-            let caller = entry.caller.as_ref().map_or(entry.broker.as_str(), |caller| &caller.id);
+            event["api"] =
+                json!({ "operation": operation(entry), "service": { "name": "Quietus" } });
+            let caller = entry
+                .caller
+                .as_ref()
+                .map_or(entry.broker.as_str(), |caller| &caller.id);
             event["src_endpoint"] = json!({ "uid": caller, "svc_name": caller });
             if let Some(action) = &entry.action {
                 event["resources"] = json!([{ "name": action.resource }]);
@@ -211,7 +228,9 @@ fn entity(entry: &Entry) -> Value {
 /// What a freeze or a wide revocation covers.
 fn selected(entry: &Entry) -> Value {
     const KINDS: [&str; 5] = ["agent", "task", "lease", "target", "trust_domain"];
-    let named = KINDS.iter().find_map(|kind| Some((*kind, entry.detail.get(*kind)?)));
+    let named = KINDS
+        .iter()
+        .find_map(|kind| Some((*kind, entry.detail.get(*kind)?)));
     match named {
         Some((kind, name)) => json!({ "type": kind, "uid": name }),
         None => json!({ "type": "all", "uid": entry.broker }),
@@ -227,7 +246,8 @@ fn privileges(entry: &Entry) -> Value {
 
 fn leased(entry: &Entry) -> Value {
     let leases = entry.leases.iter();
-    let resources = leases.map(|lease| json!({ "uid": lease.id, "name": lease.target, "type": "Lease" }));
+    let resources =
+        leases.map(|lease| json!({ "uid": lease.id, "name": lease.target, "type": "Lease" }));
     Value::Array(resources.collect())
 }
 

@@ -65,7 +65,10 @@ async fn pruned(tree: &Tree<'_>, tile: Tile) -> anyhow::Result<u64> {
 fn check<'b>(tree: &Tree<'_>, tile: Tile, bytes: &'b [u8]) -> anyhow::Result<Vec<&'b [u8]>> {
     let entries = tiles::entries(bytes, tile.width())?;
     let leaves = tree.hashes(0, tile.index())?;
-    let wrong = entries.iter().zip(&leaves).position(|(entry, leaf)| merkle::leaf(entry) != *leaf);
+    let wrong = entries
+        .iter()
+        .zip(&leaves)
+        .position(|(entry, leaf)| merkle::leaf(entry) != *leaf);
     match wrong {
         None => Ok(entries),
         Some(place) => bail!(
@@ -84,9 +87,16 @@ struct Object {
 
 fn named(tree: &Tree<'_>, tile: Tile, bytes: &[u8]) -> anyhow::Result<BTreeSet<Object>> {
     let mut objects = BTreeSet::new();
-    for (entry, seq) in check(tree, tile, bytes)?.into_iter().zip(tile.start() + 1..) {
+    for (entry, seq) in check(tree, tile, bytes)?
+        .into_iter()
+        .zip(tile.start() + 1..)
+    {
         let sealed = Sealed::parse(entry).with_context(|| format!("entry {seq}"))?;
-        let attached = sealed.entry.attached.values().map(|list| (false, &list.sha256));
+        let attached = sealed
+            .entry
+            .attached
+            .values()
+            .map(|list| (false, &list.sha256));
         let policy = sealed.entry.policy.iter().map(|digest| (true, digest));
         for (policy, digest) in attached.chain(policy) {
             let digest = digest.parse().with_context(|| format!("entry {seq}"))?;

@@ -9,7 +9,13 @@ use anyhow::{Context, anyhow, bail};
 use crate::files::{self, FileError};
 
 /// What a copy consists of.
-const PARTS: [&str; 5] = ["checkpoint", "checkpoints", "tile", "attachments", "policies"];
+const PARTS: [&str; 5] = [
+    "checkpoint",
+    "checkpoints",
+    "tile",
+    "attachments",
+    "policies",
+];
 
 /// A copy's folder, held by one writer at a time.
 pub(super) struct Folder {

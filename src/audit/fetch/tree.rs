@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use quietus_ledger::merkle::{self, Frontier, Hash, Leaves, ProofError};
 use quietus_ledger::tiles::{Kind, MAX_LEVEL, Tile, TileError, TileNodes, WIDTH};
 
-use super::folder::Folder;
 use super::Progress;
+use super::folder::Folder;
 use crate::audit::Remote;
 
 /// The bytes of a full hash tile.

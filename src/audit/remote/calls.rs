@@ -115,7 +115,12 @@ impl Remote {
             follow,
             task_id: task.map(|task| task.to_string()).unwrap_or_default(),
         };
-        Ok(self.client.clone().read_entries(request).await?.into_inner())
+        Ok(self
+            .client
+            .clone()
+            .read_entries(request)
+            .await?
+            .into_inner())
     }
 
     /// Whether the broker says that this entry was pruned.

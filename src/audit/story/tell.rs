@@ -16,7 +16,9 @@ impl Story {
             ..Self::default()
         };
         // Anybody can write the name of another's task into a text.
-        let own = entries.iter().filter(|sealed| concerns(&sealed.entry, task));
+        let own = entries
+            .iter()
+            .filter(|sealed| concerns(&sealed.entry, task));
         let mut own = own.peekable();
         let start = own.peek()?.entry.time;
         for sealed in own {
@@ -45,13 +47,19 @@ impl Story {
             ("task.ended", Some(_)) => {
                 self.change(entry, &at, start);
                 let cause = entry.cause.clone();
-                self.ended = Some(Ended { at: at.clone(), cause });
+                self.ended = Some(Ended {
+                    at: at.clone(),
+                    cause,
+                });
                 self.steps.push(step(entry, at));
             }
             ("lease.issued", _) => {
                 let leases = entry.leases.iter().map(|lease| granted(lease, start));
                 let leases = leases.collect();
-                self.steps.push(Step { leases, ..step(entry, at) });
+                self.steps.push(Step {
+                    leases,
+                    ..step(entry, at)
+                });
             }
             ("lease.renewed" | "lease.settled", _) => self.change(entry, &at, start),
             ("lease.ended", _) => {
@@ -70,7 +78,10 @@ impl Story {
             let known = self.lease(&lease.id);
             if known.is_none() {
                 let leases = vec![granted(lease, start)];
-                self.steps.push(Step { leases, ..step(entry, at.clone()) });
+                self.steps.push(Step {
+                    leases,
+                    ..step(entry, at.clone())
+                });
             }
             if let Some(known) = self.lease(&lease.id) {
                 known.change(lease, event, start);
@@ -159,7 +170,11 @@ fn opened(entry: &Entry, task: &ledger::Task, at: At) -> Opened {
     let caller = entry.caller.as_ref();
     let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     Opened {
-        agent: entry.agent.clone().or_else(|| at.by.clone()).unwrap_or_default(),
+        agent: entry
+            .agent
+            .clone()
+            .or_else(|| at.by.clone())
+            .unwrap_or_default(),
         at,
         certificate: caller.map(|caller| caller.certificate.clone()),
         purpose: filled(&task.purpose),

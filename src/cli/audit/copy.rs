@@ -93,7 +93,11 @@ impl From<Fetched> for Copied {
             objects_fetched: fetched.objects,
             checkpoints_saved: fetched.checkpoints,
             pruned_through: fetched.pruned,
-            signature: if fetched.verified { "verified" } else { "unchecked" },
+            signature: if fetched.verified {
+                "verified"
+            } else {
+                "unchecked"
+            },
             missing: fetched.missing,
         }
     }
@@ -119,18 +123,27 @@ impl Show for Copied {
             _ => "not checked: no --key was given",
         };
         let pruned = (self.pruned_through > 0).then(|| {
-            format!("entries up to {} are not in it: the broker has pruned them", self.pruned_through)
+            format!(
+                "entries up to {} are not in it: the broker has pruned them",
+                self.pruned_through
+            )
         });
         page.facts([
             ("log", Some(self.origin.as_str().into())),
             ("entries", Some(entries.into())),
             ("fetched", Some(fetched.into())),
-            ("hashes", Some("every file belongs to the checkpoint's tree".into())),
+            (
+                "hashes",
+                Some("every file belongs to the checkpoint's tree".into()),
+            ),
             ("signature", Some(signature.into())),
             ("pruned", pruned.map(Into::into)),
         ]);
         for name in &self.missing {
-            page.toned(Tone::Bad, format!("missing: {name}, which an entry names and the broker does not have"));
+            page.toned(
+                Tone::Bad,
+                format!("missing: {name}, which an entry names and the broker does not have"),
+            );
         }
     }
 }

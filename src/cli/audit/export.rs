@@ -30,6 +30,7 @@ pub struct ExportArgs {
     /// The file; - for standard output
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
+    /// The form of a line
     #[arg(long, value_enum, default_value_t = Form::Jsonl)]
     format: Form,
     /// The first entry
@@ -114,7 +115,9 @@ impl Lines {
     /// Beside the file first, so that one that is there is replaced by a whole one or by none.
     async fn write_file(&self, entries: Entries, path: &Path) -> anyhow::Result<()> {
         let shown = path.display();
-        let name = path.file_name().ok_or_else(|| anyhow!("{shown} is not the name of a file"))?;
+        let name = path
+            .file_name()
+            .ok_or_else(|| anyhow!("{shown} is not the name of a file"))?;
         let draft = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
         let written = async {
             let file = File::create(&draft)?;
@@ -150,7 +153,9 @@ fn moment(text: &str) -> Result<u64, String> {
     let time = ago.or_else(|| humantime::parse_rfc3339_weak(text).ok());
     let time = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     let millis = time.and_then(|time| u64::try_from(time.as_millis()).ok());
-    millis.ok_or_else(|| "write a time such as 2026-11-01T00:00:00Z, or how long ago it was, such as 2h".to_owned())
+    millis.ok_or_else(|| {
+        "write a time such as 2026-11-01T00:00:00Z, or how long ago it was, such as 2h".to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -161,7 +166,10 @@ mod tests {
     #[test]
     fn times_are_points_or_distances() {
         assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(1000));
-        assert_eq!(moment("2026-11-01 00:00:00"), moment("2026-11-01T00:00:00Z"));
+        assert_eq!(
+            moment("2026-11-01 00:00:00"),
+            moment("2026-11-01T00:00:00Z")
+        );
         assert!(moment("2h").unwrap() > moment("3h").unwrap());
         for wrong in ["", "yesterday", "2026-13-01T00:00:00Z", "-1h", "99999999y"] {
             assert!(moment(wrong).is_err(), "{wrong}");

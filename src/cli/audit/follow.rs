@@ -43,7 +43,12 @@ pub struct FollowArgs {
     #[arg(long)]
     task: Option<TaskId>,
     /// Only events whose names begin so, such as lease. or request.refused
-    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
     event: String,
 }
 
@@ -72,7 +77,10 @@ pub async fn run(globals: &Globals, args: &FollowArgs) -> anyhow::Result<()> {
             _ => {}
         }
         if pause == FIRST {
-            note(format!("the broker went away after entry {}: it is called again", reader.last))?;
+            note(format!(
+                "the broker went away after entry {}: it is called again",
+                reader.last
+            ))?;
         }
         is_first = false;
         tokio::time::sleep(pause).await;
@@ -102,7 +110,10 @@ impl Reader<'_> {
         }
     }
 
-    async fn print(&mut self, mut stream: Streaming<v1::ReadEntriesResponse>) -> anyhow::Result<()> {
+    async fn print(
+        &mut self,
+        mut stream: Streaming<v1::ReadEntriesResponse>,
+    ) -> anyhow::Result<()> {
         while let Some(portion) = stream.message().await? {
             let mut text = String::new();
             for bytes in portion.entries {
@@ -169,12 +180,20 @@ fn words(entry: &Entry) -> Vec<String> {
         words.push(format!("lease={number}:{}:{}", lease.target, lease.state));
     }
     if let Some(action) = &entry.action {
-        words.push(format!("{}({}) {}", action.tool, action.resource, action.result));
+        words.push(format!(
+            "{}({}) {}",
+            action.tool, action.resource, action.result
+        ));
     }
     if let Some(purpose) = entry.task.as_ref().and_then(|task| task.purpose.as_ref()) {
         words.push(format!("{purpose:?}"));
     }
-    words.extend(entry.detail.iter().map(|(name, value)| format!("{name}={value}")));
+    words.extend(
+        entry
+            .detail
+            .iter()
+            .map(|(name, value)| format!("{name}={value}")),
+    );
     words
 }
 

@@ -89,7 +89,10 @@ fn variants(event: &str) -> Vec<Entry> {
         detail: BTreeMap::from([("target".to_owned(), "db".to_owned())]),
         ..called.clone()
     };
-    let lists = [with(lease("Active", None)), with(lease("Revoking", Some("no")))];
+    let lists = [
+        with(lease("Active", None)),
+        with(lease("Revoking", Some("no"))),
+    ];
     let others = [bare, called.clone(), refused, done, selected];
     others.into_iter().chain(lists).collect()
 }
@@ -116,7 +119,9 @@ fn every_event_has_what_its_class_requires() {
             assert_eq!(event["metadata"]["event_code"], kind.name);
             assert!(event["actor"].is_object() && event["unmapped"].is_object());
             for pointer in required(class) {
-                let there = event.pointer(pointer).unwrap_or_else(|| unreachable!("{pointer} {event}"));
+                let there = event
+                    .pointer(pointer)
+                    .unwrap_or_else(|| unreachable!("{pointer} {event}"));
                 assert_ne!(there, "", "{pointer} {event}");
             }
         }
@@ -150,7 +155,10 @@ fn nothing_of_an_entry_is_lost() {
     let event = mapped(&variants("request.refused")[2]);
     assert_eq!(event["unmapped"]["decisions"][0]["outcome"], "deny");
     assert_eq!(event["privileges"][0], "db:read:x");
-    assert_eq!(event["metadata"]["correlation_uid"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(
+        event["metadata"]["correlation_uid"],
+        "0af7651916cd43dd8448eb211c80319c"
+    );
     for name in MAPPED {
         assert!(event["unmapped"].get(name).is_none(), "{name}");
     }
