@@ -27,14 +27,15 @@ mod walk;
 use crate::merkle::Hash;
 use crate::note::{Cosigner, Verifier};
 
-pub use copy::{Beside, MAX_FILE, verify, verify_entry, verify_hashes};
+pub use copy::{Beside, MAX_FILE, digest, verify, verify_entry, verify_hashes};
 pub use finding::{Finding, MAX_FINDINGS};
 pub use walk::{Walk, Wanted};
 
 /// Who is believed.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// The log's own keys.
+    /// The log's own keys. It signs checkpoints in the log's name and receipts in the broker's, so the names of the
+    /// keys given here do not matter.
     pub log: Vec<Verifier>,
     /// Witnesses whose cosignatures must be right where there are any.
     pub witnesses: Vec<Cosigner>,
@@ -42,12 +43,22 @@ pub struct Trust {
     pub origin: Option<String>,
 }
 
+impl Trust {
+    /// The log's keys under the name in which it signs.
+    fn named(&self, name: &str) -> Vec<Verifier> {
+        let keys = self.log.iter();
+        let named = keys.map(|key| Verifier::new(name, *key.public_key()));
+        named.filter_map(Result::ok).collect()
+    }
+}
+
 /// A copy of a log.
 pub trait Files {
     /// Why the copy cannot be read.
     type Error;
 
-    /// The bytes of a file, none if there is no such file. Those of more than [`MAX_FILE`] bytes are an error.
+    /// The bytes of a file, none if there is no such file. Of a file with more than [`MAX_FILE`] bytes its beginning
+    /// will do, if it is longer than that.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Self::Error>;
 
     /// Every file there is. What is not named is not looked for beyond the newest checkpoint.

@@ -1,6 +1,11 @@
 //! `quietus audit`
 
 mod checkpoint;
+mod copy;
+mod export;
+mod follow;
+mod show;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -11,8 +16,10 @@ use crate::audit::{Log, Remote};
 /// Reads the evidence: what happened, who did it, under which policy, and that nothing was altered
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Example:
-  quietus audit checkpoint")]
+Examples:
+  quietus audit copy copy/ && quietus audit verify copy/ --key ledger.vkey
+  quietus audit show task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55
+  quietus audit follow --event request.refused")]
 pub struct AuditArgs {
     #[command(subcommand)]
     command: Command,
@@ -21,11 +28,21 @@ pub struct AuditArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     Checkpoint(checkpoint::CheckpointArgs),
+    Copy(copy::CopyArgs),
+    Export(export::ExportArgs),
+    Follow(follow::FollowArgs),
+    Show(show::ShowArgs),
+    Verify(verify::VerifyArgs),
 }
 
 pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
     match args.command {
         Command::Checkpoint(args) => checkpoint::run(globals, &args).await.map(Exit::from),
+        Command::Copy(args) => copy::run(globals, &args).await,
+        Command::Export(args) => export::run(globals, &args).await.map(Exit::from),
+        Command::Follow(args) => follow::run(globals, &args).await.map(Exit::from),
+        Command::Show(args) => show::run(globals, &args).await.map(Exit::from),
+        Command::Verify(args) => verify::run(globals, &args).await,
     }
 }
 

@@ -28,6 +28,32 @@ pub struct Beside {
     pub receipts: Vec<(String, Vec<u8>)>,
 }
 
+impl Beside {
+    /// Gives all of it to a walk.
+    pub fn give(&self, walk: &mut Walk) {
+        for (name, note) in &self.checkpoints {
+            walk.checkpoint(name, note);
+        }
+        for (name, note) in &self.receipts {
+            walk.receipt(name, note);
+        }
+    }
+}
+
+/// The digest that 64 lower-case hex digits spell, as files and members of entries are named.
+pub fn digest(text: &str) -> Option<Hash> {
+    let fits = text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut hash = [0; 32];
+    for (byte, place) in hash.iter_mut().zip(0..) {
+        let digits = text.get(2 * place..2 * place + 2).filter(|_| fits)?;
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+    }
+    Some(hash)
+}
+
 /// Verifies a copy. `progress` is told how many entries of how many are done.
 ///
 /// # Errors
@@ -111,12 +137,7 @@ fn heads<F: Files>(
             walk.found(Finding::Misplaced { name, size });
         }
     }
-    for (name, note) in &beside.checkpoints {
-        walk.checkpoint(name, note);
-    }
-    for (name, note) in &beside.receipts {
-        walk.receipt(name, note);
-    }
+    beside.give(walk);
     // With no checkpoint at all, the walk says so at its end.
     if is_absent && walk.has_checkpoint() {
         walk.found(Finding::NoCheckpoint);
@@ -284,7 +305,7 @@ impl<F: Files> Verification<'_, F> {
 
     fn attached(&mut self, wanted: Vec<Wanted>) -> Result<(), F::Error> {
         for wanted in wanted {
-            let bytes = match is_digest(wanted.sha256()) {
+            let bytes = match wanted.digest().is_some() {
                 true => self
                     .files
                     .read(&format!("{ATTACHMENTS}{}", wanted.sha256()))?,
@@ -316,8 +337,8 @@ impl<F: Files> Verification<'_, F> {
     }
 
     /// A tile may be there in an older form as well, which must be how the later one begins.
-    fn other_tile(&mut self, path: &String, tile: Tile) -> Result<(), F::Error> {
-        let path = path.clone();
+    fn other_tile(&mut self, path: &str, tile: Tile) -> Result<(), F::Error> {
+        let path = path.to_owned();
         let current = Tile::of(tile.kind(), tile.index(), self.size);
         let Some(current) = current.filter(|current| current.width() >= tile.width()) else {
             self.walk.found(Finding::Beyond { path });
@@ -344,8 +365,8 @@ impl<F: Files> Verification<'_, F> {
             .map(|(digest, seq)| (digest.to_owned(), seq))
             .collect();
         for (digest, seq) in named {
-            let is_there =
-                is_digest(&digest) && self.files.read(&format!("{POLICIES}{digest}"))?.is_some();
+            let is_there = self::digest(&digest).is_some()
+                && self.files.read(&format!("{POLICIES}{digest}"))?.is_some();
             if !is_there {
                 self.walk.found(Finding::NoPolicy { seq, digest });
             }
@@ -359,12 +380,4 @@ fn differences(a: &[Hash], b: &[Hash]) -> impl Iterator<Item = usize> {
     let pairs = a.iter().zip(b).enumerate();
     let differ = pairs.filter(|(_, (a, b))| a != b).map(|(place, _)| place);
     differ.collect::<Vec<_>>().into_iter()
-}
-
-/// Whether this can be the name of a file.
-fn is_digest(text: &str) -> bool {
-    text.len() == 64
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -114,8 +114,8 @@ impl Heads {
 }
 
 fn opened(trust: &Trust, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
-    match &trust.origin {
-        Some(origin) => checkpoint::verify(note, origin, &trust.log),
-        None => Checkpoint::parse(Note::parse(note)?.verify(&trust.log)?),
-    }
+    let first = note.split(|byte| *byte == b'\n').next();
+    let first = first.and_then(|line| std::str::from_utf8(line).ok());
+    let origin = trust.origin.as_deref().or(first).unwrap_or_default();
+    checkpoint::verify(note, origin, &trust.named(origin))
 }

@@ -10,7 +10,8 @@ use crate::checkpoint::Checkpoint;
 use crate::entry::skim::{Skimmed, skim};
 use crate::entry::{Entry, Sealed};
 use crate::merkle::{Frontier, Hash, leaf};
-use crate::receipt::Receipt;
+use crate::note::Note;
+use crate::receipt::{self, Receipt};
 
 /// The event that announces that entries were pruned.
 const PRUNED: &str = "ledger.pruned";
@@ -73,16 +74,14 @@ impl Walk {
     /// A receipt whose claims the entries must bear out. Its signature is checked; like checkpoints it comes before
     /// the entries.
     pub fn receipt(&mut self, name: &str, note: &[u8]) -> Option<Receipt> {
-        match crate::receipt::verify(note, &self.trust.log) {
+        match self.opened(note) {
             Ok(receipt) => {
                 self.claims.add(name, receipt.clone());
                 Some(receipt)
             }
-            Err(error) => {
-                self.found(Finding::Receipt {
-                    name: name.to_owned(),
-                    problem: error.to_string(),
-                });
+            Err(problem) => {
+                let name = name.to_owned();
+                self.found(Finding::Receipt { name, problem });
                 None
             }
         }
@@ -216,6 +215,21 @@ impl Walk {
         self.is_whole
     }
 
+    /// A receipt that the log's key signed in the name of the receipt's issuer.
+    fn opened(&self, note: &[u8]) -> Result<Receipt, String> {
+        let noted = Note::parse(note).map_err(|error| error.to_string())?;
+        let names = noted.unverified_names();
+        let keys: Vec<_> = names.flat_map(|name| self.trust.named(name)).collect();
+        let receipt = receipt::verify(note, &keys).map_err(|error| error.to_string())?;
+        match noted.verify(&self.trust.named(&receipt.issuer)) {
+            Ok(_) => Ok(receipt),
+            Err(_) => Err(format!(
+                "it says that {} issued it, but it is signed in another name",
+                receipt.issuer
+            )),
+        }
+    }
+
     fn look(&mut self, seq: u64, skimmed: &Skimmed<'_>, bytes: &[u8]) -> Vec<Wanted> {
         self.report.entries += 1;
         self.report.first.get_or_insert(skimmed.time);
@@ -290,6 +304,11 @@ impl Wanted {
     pub fn sha256(&self) -> &str {
         let attached = self.entry.attached.get(&self.name);
         attached.map_or("", |attached| &attached.sha256)
+    }
+
+    /// The same as a hash; none if it is not one.
+    pub fn digest(&self) -> Option<Hash> {
+        super::digest(self.sha256())
     }
 
     /// How long the list is, in bytes.

@@ -11,8 +11,12 @@ fn verify(receipt: &Receipt) -> Report {
 }
 
 fn signed_by(receipt: &Receipt, seed: u8) -> Report {
+    signed_as(receipt, seed, log::BROKER)
+}
+
+fn signed_as(receipt: &Receipt, seed: u8, name: &str) -> Report {
     let pair = log::pair(seed);
-    let note = receipt.sign(&[Signer::new(log::ORIGIN, &pair).unwrap()]);
+    let note = receipt.sign(&[Signer::new(name, &pair).unwrap()]);
     let beside = Beside {
         receipts: vec![("task.receipt".to_owned(), note.unwrap().into_bytes())],
         ..Beside::default()
@@ -41,7 +45,8 @@ fn a_receipt_made_before_the_last_confirmation_is_good_too() {
 
 #[test]
 fn whatever_a_receipt_claims_that_the_log_does_not_say_is_found() {
-    let cases: [(&str, fn(&mut Receipt)); 12] = [
+    type Alter = fn(&mut Receipt);
+    let cases: [(&str, Alter); 12] = [
         ("another end", |receipt| receipt.ended_at += 1),
         ("another cause", |receipt| {
             receipt.cause = "expired".to_owned()
@@ -101,6 +106,8 @@ fn whatever_a_receipt_claims_that_the_log_does_not_say_is_found() {
 #[test]
 fn a_receipt_by_another_key_or_of_another_kind_is_not_believed() {
     let report = signed_by(&log::receipt(8), 2);
+    assert_eq!((log::words(&report), report.receipts), (vec!["receipt"], 0));
+    let report = signed_as(&log::receipt(8), 1, log::ORIGIN);
     assert_eq!((log::words(&report), report.receipts), (vec!["receipt"], 0));
     let beside = Beside {
         receipts: vec![("other".to_owned(), log::checkpoint(&log::entries(3)))],
