@@ -14,7 +14,7 @@ use quietus_policy::Permit;
 
 use super::decide::{Question, Verdict, denial, task_facts};
 use super::open::with_request;
-use super::record::drafts;
+use super::record::{drafts, trace_of, untouched};
 use super::targets::Site;
 use super::trace::Asking;
 use super::{Engine, Error, Once, Plan, caller_of, load, view};
@@ -300,12 +300,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Plan<Result<T, Error>>, Error> {
         entry.refusal = Some(reason.to_owned());
-        entry.task = Some(quietus_ledger::Task {
-            id: task.id.to_string(),
-            state: task.state_name().to_owned(),
-            version: task.version,
-            ..Default::default()
-        });
+        entry.task = Some(untouched(task));
+        entry.trace = Some(trace_of(task, true));
         let mut commit = Commit {
             now,
             // The entry shows the task, so it must be as it is shown.
