@@ -1,6 +1,8 @@
 //! `quietus audit`
 
 mod checkpoint;
+mod erase;
+mod text;
 
 use clap::{Args, Subcommand};
 
@@ -21,11 +23,15 @@ pub struct AuditArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     Checkpoint(checkpoint::CheckpointArgs),
+    Erase(erase::EraseArgs),
+    Text(text::TextArgs),
 }
 
 pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
     match args.command {
         Command::Checkpoint(args) => checkpoint::run(globals, &args).await.map(Exit::from),
+        Command::Erase(args) => erase::run(globals, args).await.map(Exit::from),
+        Command::Text(args) => text::run(globals, args).await.map(Exit::from),
     }
 }
 

@@ -26,7 +26,7 @@ pub use args::RunArgs;
 use super::exit::{Complaint, Report, reason};
 use super::output::note;
 use super::session::{Globals, Session};
-use super::words::wire_duration;
+use super::words::{sha256_of, wire_duration};
 use crate::api::v1;
 use crate::client::ConnectError;
 use crate::issuers::Secret;
@@ -125,7 +125,7 @@ async fn open(session: &Session, args: &RunArgs) -> anyhow::Result<String> {
         ticket: args.ticket.clone(),
         duration: wire_duration(args.duration)?,
         heartbeat_interval: None,
-        prompt_sha256: Vec::new(),
+        prompt_sha256: sha256_of(args.prompt_file.as_deref())?,
     };
     let answer = session.answer(session.broker().open_task(request)).await?;
     Ok(answer.task.ok_or(Complaint::Incomplete("task"))?.id)
