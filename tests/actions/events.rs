@@ -76,8 +76,10 @@ async fn every_entry_says_on_which_version_of_its_task_it_rests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ending_that_nobody_ordered_has_no_caller_and_no_span() {
-    let mut desk = Desk::new().await;
+    let desk = Desk::new().await;
     let seq = desk.stage.seq();
+    // First the lease is over, then the task.
+    desk.stage.pass(600).await;
     desk.stage.pass(86_400).await;
     let [lease, task] = desk.since(seq).try_into().unwrap();
     for (entry, event) in [(&lease, "lease.ended"), (&task, "task.ended")] {
@@ -162,7 +164,7 @@ async fn every_order_of_an_operator_leaves_one_entry_and_looking_leaves_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_give_orders_is_recorded_with_what_it_tried() {
-    let mut desk = Desk::new().await;
+    let desk = Desk::new().await;
     let channel = desk.stage.world.connect(&desk.stage.serving, "agent").await;
     let mut agent = v1::operator_client::OperatorClient::new(channel);
     let seq = desk.stage.seq();
