@@ -16,8 +16,8 @@ use quietus::api::otlp::collector::trace::v1::trace_service_server::{
 use quietus::api::otlp::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use quietus::api::otlp::common::v1::any_value::Value;
 use quietus::api::otlp::common::v1::KeyValue;
+use quietus::api::otlp::common::v1::any_value::Value;
 use quietus::api::otlp::metrics::v1::Metric;
 use quietus::api::otlp::trace::v1::Span;
 use tokio::net::TcpListener;
@@ -69,6 +69,11 @@ impl Collector {
     /// From now on.
     pub fn refuse(&self, status: Status) {
         *self.taken.refusal.lock().unwrap() = Some(status);
+    }
+
+    /// From now on it takes what comes.
+    pub fn accept(&self) {
+        *self.taken.refusal.lock().unwrap() = None;
     }
 
     /// The spans so far.
@@ -123,7 +128,7 @@ impl TraceService for Service {
                 self.0.spans.lock().unwrap().extend(scope.spans);
             }
         }
-        Ok(Response::default())
+        Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
@@ -140,7 +145,7 @@ impl MetricsService for Service {
             let mut metrics = self.0.metrics.lock().unwrap();
             metrics.insert(metric.name.clone(), metric);
         }
-        Ok(Response::default())
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
 

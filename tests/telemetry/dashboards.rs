@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::stage::Stage;
 
 fn read(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("config")
+        .join(name);
     fs::read_to_string(path).unwrap()
 }
 
@@ -40,7 +42,10 @@ async fn exported() -> BTreeSet<String> {
 #[tokio::test]
 async fn they_use_only_what_there_is_and_all_of_it() {
     let exported = exported().await;
-    let (dashboard, alerts) = (read("grafana/quietus.json"), read("alerts/quietus.rules.yml"));
+    let (dashboard, alerts) = (
+        read("grafana/quietus.json"),
+        read("alerts/quietus.rules.yml"),
+    );
     let documented = names(&read("../docs/telemetry.md"));
     for (file, text) in [("dashboard", &dashboard), ("alerts", &alerts)] {
         let unknown: Vec<_> = names(text).difference(&exported).cloned().collect();
@@ -48,9 +53,14 @@ async fn they_use_only_what_there_is_and_all_of_it() {
     }
     let shown = names(&dashboard);
     for name in exported {
-        let base = ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
+        let base = ["_bucket", "_count", "_sum"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end));
         let base = base.unwrap_or(&name);
-        assert!(shown.iter().any(|shown| shown.starts_with(base)), "{name} is nowhere shown");
+        assert!(
+            shown.iter().any(|shown| shown.starts_with(base)),
+            "{name} is nowhere shown"
+        );
         assert!(documented.contains(base), "{base} is not documented");
     }
 }
@@ -60,11 +70,17 @@ fn the_dashboard_is_one_that_grafana_reads() {
     let dashboard: Value = serde_json::from_str(&read("grafana/quietus.json")).unwrap();
     assert_eq!(dashboard["uid"], "quietus");
     let panels = dashboard["panels"].as_array().unwrap();
-    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    let ids: BTreeSet<_> = panels
+        .iter()
+        .map(|panel| panel["id"].as_u64().unwrap())
+        .collect();
     assert_eq!(ids.len(), panels.len(), "an id is there twice");
     for panel in panels.iter().filter(|panel| panel["type"] != "row") {
         let place = &panel["gridPos"];
-        assert!(place["x"].as_u64().unwrap() + place["w"].as_u64().unwrap() <= 24, "{panel}");
+        assert!(
+            place["x"].as_u64().unwrap() + place["w"].as_u64().unwrap() <= 24,
+            "{panel}"
+        );
         for target in panel["targets"].as_array().unwrap() {
             let query = target["expr"].as_str().unwrap();
             assert!(balanced(query) && query.contains("$instance"), "{query}");
@@ -84,8 +100,17 @@ fn the_alert_rules_are_ones_that_prometheus_reads() {
         for needed in ["expr: ", "severity: ", "summary: ", "description: "] {
             assert_eq!(rule.matches(needed).count(), 1, "{name}: {needed}");
         }
-        let severity = rule.split("severity: ").nth(1).unwrap().lines().next().unwrap();
-        assert!(["critical", "warning", "info"].contains(&severity), "{name}");
+        let severity = rule
+            .split("severity: ")
+            .nth(1)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap();
+        assert!(
+            ["critical", "warning", "info"].contains(&severity),
+            "{name}"
+        );
         assert!(balanced(rule), "{name}");
         for line in rule.lines().filter(|line| line.contains("{{")) {
             let value = line.split_once(": ").unwrap().1;

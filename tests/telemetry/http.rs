@@ -31,11 +31,17 @@ impl Scraped {
         for line in text.lines() {
             if let Some(line) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = line.split_once(' ').unwrap();
-                assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} twice");
+                assert!(
+                    types.insert(name.to_owned(), kind.to_owned()).is_none(),
+                    "{name} twice"
+                );
             } else if !line.starts_with('#') {
                 let (name, value) = line.rsplit_once(' ').unwrap();
                 let value = value.parse().unwrap();
-                assert!(series.insert(name.to_owned(), value).is_none(), "{name} twice");
+                assert!(
+                    series.insert(name.to_owned(), value).is_none(),
+                    "{name} twice"
+                );
             }
         }
         Self { series, types }
@@ -86,10 +92,20 @@ async fn nothing_is_there_but_metrics_and_only_to_be_read() {
     assert!(answer.head.contains(media), "{}", answer.head);
     let head = request(there, "HEAD", "/metrics").await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
-    for path in ["/", "/metrics/", "/metric", "//metrics", "/metrics/../x", "/%6detrics", "/debug"] {
+    for path in [
+        "/",
+        "/metrics/",
+        "/metric",
+        "//metrics",
+        "/metrics/../x",
+        "/%6detrics",
+        "/debug",
+    ] {
         assert_eq!(get(there, path).await.status, 404, "{path}");
     }
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get", "BREW"] {
+    for method in [
+        "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get", "BREW",
+    ] {
         let answer = request(there, method, "/metrics").await;
         assert_eq!(answer.status, 405, "{method}");
         assert!(answer.head.contains("allow: get, head"), "{method}");
@@ -108,16 +124,40 @@ async fn what_is_not_http_is_refused_and_harms_nobody() {
         ("noise", "\x16\x03\x01\x02\0\x01", "400"),
         ("no path", "GET\r\n\r\n", "400"),
         ("no version", "GET /metrics\r\n\r\n", "400"),
-        ("HTTP/2 without asking", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),
-        ("a header without a name", "GET /metrics HTTP/1.1\r\n: x\r\n\r\n", "400"),
-        ("space in a name", "GET /metrics HTTP/1.1\r\nA B: x\r\n\r\n", "400"),
-        ("two lengths", "POST /metrics HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "400"),
-        ("a length of nothing", "POST /metrics HTTP/1.1\r\nContent-Length: x\r\n\r\n", "400"),
+        (
+            "HTTP/2 without asking",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "",
+        ),
+        (
+            "a header without a name",
+            "GET /metrics HTTP/1.1\r\n: x\r\n\r\n",
+            "400",
+        ),
+        (
+            "space in a name",
+            "GET /metrics HTTP/1.1\r\nA B: x\r\n\r\n",
+            "400",
+        ),
+        (
+            "two lengths",
+            "POST /metrics HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "400",
+        ),
+        (
+            "a length of nothing",
+            "POST /metrics HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+            "400",
+        ),
         ("a long path", &long, "4"),
         ("a large header", &large, "431"),
         ("many headers", &many, "431"),
     ] {
-        let sent = [sent.as_bytes(), b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"].concat();
+        let sent = [
+            sent.as_bytes(),
+            b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        ]
+        .concat();
         let answer = send(there, &sent).await;
         let status = answer.split(' ').nth(1).unwrap_or_default();
         assert!(status.starts_with(expected), "{why}: {answer:?}");

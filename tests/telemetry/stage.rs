@@ -12,7 +12,7 @@ use quietus::broker::Options;
 use quietus::config::Config;
 use quietus_core::TaskId;
 use tokio::net::UnixListener;
-use tokio::task::JoinHandle;
+use tokio::runtime::{Builder, Runtime};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Status};
@@ -24,7 +24,7 @@ use crate::http::{Scraped, get};
 /// How long anything may take that is waited for.
 const BOUND: Duration = Duration::from_secs(60);
 /// What the external issuer makes keys for.
-pub const KEYS: &str = "billing-keys:read:invoices";
+pub const KEYS: &str = "billing-keys:write:invoices";
 
 /// A broker with metrics, and a target that may be there or not.
 pub struct Stage {
@@ -35,7 +35,8 @@ pub struct Stage {
 /// An external issuer on a unix socket, and the `traceparent` of each call that it got, until this is dropped.
 pub struct Issuer {
     said: Arc<Mutex<Vec<String>>>,
-    server: JoinHandle<()>,
+    /// Its own, so that its connections go with it.
+    runtime: Option<Runtime>,
 }
 
 impl Stage {
@@ -118,7 +119,8 @@ impl Issuer {
     fn start(folder: &Path) -> Self {
         let path = folder.join("issuer.sock");
         let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(path).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        listener.set_nonblocking(true).unwrap();
         let said = Arc::<Mutex<Vec<String>>>::default();
         let heard = Arc::clone(&said);
         let hear = move |request: Request<()>| -> Result<Request<()>, Status> {
@@ -129,11 +131,17 @@ impl Issuer {
         };
         let keys = ApiKeys::open(folder.join("keys.json")).unwrap();
         let service = IssuerServer::with_interceptor(keys, hear);
-        let serving = Server::builder()
-            .add_service(service)
-            .serve_with_incoming(UnixListenerStream::new(listener));
-        let server = tokio::spawn(async move { serving.await.unwrap() });
-        Self { said, server }
+        let mut runtime = Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all();
+        let runtime = runtime.build().unwrap();
+        runtime.spawn(async move {
+            let listener = UnixListener::from_std(listener).unwrap();
+            let serving = Server::builder().add_service(service);
+            let incoming = UnixListenerStream::new(listener);
+            serving.serve_with_incoming(incoming).await.unwrap();
+        });
+        let runtime = Some(runtime);
+        Self { said, runtime }
     }
 
     /// Each `traceparent` that it was sent.
@@ -144,7 +152,7 @@ impl Issuer {
 
 impl Drop for Issuer {
     fn drop(&mut self) {
-        self.server.abort();
+        self.runtime.take().unwrap().shutdown_background();
     }
 }
 

@@ -43,14 +43,13 @@ impl Trace {
             variables.unset.insert(STATE);
         }
         let context = Secret::new(context.to_string());
-        variables
-            .set
-            .entry(VARIABLE.to_owned())
-            .or_insert(context);
+        variables.set.entry(VARIABLE.to_owned()).or_insert(context);
     }
 
     fn within(self, task: TaskId) -> Option<TraceContext> {
-        let trace = self.0.map_or_else(|| task.to_bytes(), |context| context.trace());
+        let trace = self
+            .0
+            .map_or_else(|| task.to_bytes(), |context| context.trace());
         let sampled = self.0.is_none_or(|context| context.is_sampled());
         let flags = if sampled { SAMPLED } else { 0 };
         TraceContext::new(trace, span::of_task(task), flags)
