@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Messages whose `Debug` is written by hand, because they carry secrets; their `oneof`s with them.
-const SECRETIVE: [&str; 8] = [
+const SECRETIVE: [&str; 10] = [
     ".quietus.v1.Credential",
     ".quietus.v1.PostgresCredential",
     ".quietus.v1.X509Credential",
@@ -15,6 +15,8 @@ const SECRETIVE: [&str; 8] = [
     ".quietus.v1.StaticCredential",
     ".quietus.v1.ExternalCredential",
     ".quietus.v1.IntrospectRequest",
+    ".quietus.v1.RecordActionRequest",
+    ".quietus.v1.GetTextResponse",
 ];
 
 /// Where telemetry is sent.
@@ -26,6 +28,7 @@ const OTLP: [&str; 2] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = [
+        "quietus/v1/audit.proto",
         "quietus/v1/broker.proto",
         "quietus/v1/operator.proto",
         "quietus/v1/verification.proto",

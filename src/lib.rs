@@ -1,6 +1,7 @@
 //! The Quietus broker.
 
 pub mod api;
+pub mod audit;
 pub mod broker;
 pub mod cli;
 pub mod client;

@@ -223,6 +223,22 @@ impl fmt::Debug for v1::ExternalCredential {
     }
 }
 
+impl fmt::Debug for v1::RecordActionRequest {
+    /// Without the text, which may have to be erased one day.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordActionRequest")
+            .field("task_id", &self.task_id)
+            .field("tool", &self.tool)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for v1::GetTextResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetTextResponse").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for v1::IntrospectRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let presenter = &self.presenter_certificate_sha256;

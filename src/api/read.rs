@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use prost::Message;
-use quietus_core::{AgentId, LeaseId, Scope, Selector, TargetName, TaskId};
+use quietus_core::{AgentId, Digest, LeaseId, Scope, Selector, TargetName, TaskId};
 use quietus_identity::{SpiffeId, TrustDomain};
 
 use super::v1;
@@ -21,6 +21,14 @@ pub fn body(request: &impl Message) -> Vec<u8> {
 /// A task's id.
 pub fn task_id(text: &str) -> Result<TaskId, Error> {
     parse("task_id", text)
+}
+
+/// A digest, from hex.
+pub fn digest(field: &'static str, text: &str) -> Result<Digest, Error> {
+    text.parse().map_err(|_| Error::Invalid {
+        field,
+        message: "must be 64 lower-case hex digits".to_owned(),
+    })
 }
 
 /// A lease's id.

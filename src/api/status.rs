@@ -75,6 +75,7 @@ fn refused_code(reason: &str) -> Code {
         | "TASK_OPEN"
         | "TARGET_REFUSED" => Code::FailedPrecondition,
         "LEASE_NOT_FOUND" => Code::NotFound,
+        "PRUNED" => Code::OutOfRange,
         reason if reason.starts_with("SVID_") => Code::Unauthenticated,
         _ => Code::PermissionDenied,
     }

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod audit;
 mod bench;
 mod completions;
 mod confirm;
@@ -79,6 +80,7 @@ enum Command {
     Secret(secret::SecretArgs),
     #[cfg(feature = "external")]
     Issuer(issuer::IssuerArgs),
+    Audit(audit::AuditArgs),
     Status(status::StatusArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -116,6 +118,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Secret(args) => secret::run(args).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "external")]
         Command::Issuer(args) => call(issuer::run(globals, args)),
+        Command::Audit(args) => call(audit::run(globals, args)),
         Command::Status(args) => call(status::run(globals, args)),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),

@@ -12,6 +12,7 @@ use tonic::{Response, Status};
 use super::exit::Complaint;
 use super::output::{Format, Output};
 use super::style::When;
+use crate::api::v1::audit_client::AuditClient;
 use crate::api::v1::broker_client::BrokerClient;
 use crate::api::v1::operator_client::OperatorClient;
 use crate::api::v1::verification_client::VerificationClient;
@@ -96,6 +97,10 @@ impl Session {
 
     pub fn operator(&self) -> OperatorClient<Channel> {
         OperatorClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    pub fn audit(&self) -> AuditClient<Channel> {
+        AuditClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub fn verification(&self) -> VerificationClient<Channel> {

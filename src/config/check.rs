@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quietus_identity::{SpiffeId, TrustDomain};
 
+use super::ledger::ledger;
 use super::limits::limits;
 use super::pattern::PatternIndex;
 use super::problems::{Problems, check_workload};
@@ -34,7 +35,9 @@ fn whole(problems: &mut Problems<'_>, raw: &raw::Config) -> Option<Config> {
     let agents = agents(problems, &raw.agent, &known);
     let operators = operators(problems, &raw.operator, &known);
     let targets = targets(problems, &raw.target, &known);
+    let auditors = auditors(problems, &raw.auditor, &known);
     let limits = limits(problems, &raw.limits);
+    let ledger = ledger(problems, &raw.ledger);
     let telemetry = telemetry(problems, &raw.telemetry);
     Some(Config {
         broker: broker?,
@@ -42,10 +45,12 @@ fn whole(problems: &mut Problems<'_>, raw: &raw::Config) -> Option<Config> {
         keys: Keys { dir: keys? },
         policy: Policy { dir: policy? },
         limits,
+        ledger,
         log: raw.log,
         telemetry,
         agent_index: PatternIndex::new(agents.iter().map(|agent| &agent.id)),
         operator_index: PatternIndex::new(operators.iter().map(|operator| &operator.id)),
+        auditor_index: PatternIndex::new(auditors.iter().map(|auditor| &auditor.id)),
         targets: targets
             .into_iter()
             .map(|it| (it.name.clone(), it))
@@ -53,6 +58,7 @@ fn whole(problems: &mut Problems<'_>, raw: &raw::Config) -> Option<Config> {
         trust_domains,
         agents,
         operators,
+        auditors,
     })
 }
 
@@ -165,6 +171,19 @@ fn operators(
     }
     raw.iter()
         .filter_map(|entry| pattern(problems, "operator.id", &entry.id, known))
+        .map(|id| OperatorEntry { id })
+        .collect()
+}
+
+fn auditors(
+    problems: &mut Problems<'_>,
+    raw: &[raw::Operator],
+    known: &Known<'_>,
+) -> Vec<OperatorEntry> {
+    problems.few("auditor", raw);
+    problems.unique("auditor.id", raw.iter().map(|entry| &entry.id));
+    raw.iter()
+        .filter_map(|entry| pattern(problems, "auditor.id", &entry.id, known))
         .map(|id| OperatorEntry { id })
         .collect()
 }

@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod error;
+mod ledger;
 mod limits;
 mod log;
 mod pattern;
@@ -25,6 +26,7 @@ use quietus_identity::TrustDomain;
 
 pub use client::ClientConfig;
 pub use error::{ConfigError, Problem};
+pub use ledger::Ledger;
 pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
@@ -63,6 +65,8 @@ pub struct Config {
     pub policy: Policy,
     /// How much of everything.
     pub limits: Limits,
+    /// The record, as outsiders see it.
+    pub ledger: Ledger,
     /// What is logged.
     pub log: Log,
     /// What is measured, and who is told.
@@ -70,9 +74,11 @@ pub struct Config {
     trust_domains: Vec<TrustDomainEntry>,
     agents: Vec<AgentEntry>,
     operators: Vec<OperatorEntry>,
+    auditors: Vec<OperatorEntry>,
     targets: BTreeMap<TargetName, Target>,
     agent_index: PatternIndex,
     operator_index: PatternIndex,
+    auditor_index: PatternIndex,
 }
 
 /// `[broker]`
@@ -137,7 +143,7 @@ pub struct AgentEntry {
     pub tier: u8,
 }
 
-/// `[[operator]]`: who may call the operators' API.
+/// `[[operator]]`: who may call the operators' API; `[[auditor]]`: who may only read the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorEntry {
     /// One operator, or all below a path.
@@ -169,6 +175,11 @@ impl Config {
         self.operator_index.find(id).is_some()
     }
 
+    /// Whether this SPIFFE ID may read the evidence: auditors and operators.
+    pub fn is_auditor(&self, id: &str) -> bool {
+        self.auditor_index.find(id).is_some() || self.is_operator(id)
+    }
+
     /// The trust domains, in the order of the file.
     pub fn trust_domains(&self) -> &[TrustDomainEntry] {
         &self.trust_domains
@@ -182,6 +193,11 @@ impl Config {
     /// The operators, in the order of the file.
     pub fn operators(&self) -> &[OperatorEntry] {
         &self.operators
+    }
+
+    /// The auditors, in the order of the file.
+    pub fn auditors(&self) -> &[OperatorEntry] {
+        &self.auditors
     }
 
     /// The targets, by name.

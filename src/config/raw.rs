@@ -28,9 +28,13 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) operator: Vec<Operator>,
     #[serde(default)]
+    pub(super) auditor: Vec<Operator>,
+    #[serde(default)]
     pub(super) target: Vec<target::Raw>,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) ledger: Ledger,
     #[serde(default)]
     pub(super) log: Log,
     #[serde(default)]
@@ -52,6 +56,12 @@ pub(super) struct Store {
     pub(super) path: Text,
     pub(super) cache_bytes: Option<Number>,
     pub(super) min_free_bytes: Option<Number>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Ledger {
+    pub(super) origin: Option<Text>,
 }
 
 #[derive(Deserialize)]

@@ -9,6 +9,7 @@ mod decide;
 mod end;
 mod explain;
 mod introspect;
+mod ledger;
 mod list;
 mod liveness;
 mod measure;
@@ -49,6 +50,7 @@ use crate::trust::Trust;
 pub use credential::{Issued, RequestOrder};
 pub use explain::Explained;
 pub use introspect::Active;
+pub use ledger::{Entries, Portion, Proof};
 pub use list::{LeaseFilter, Listed, TaskFilter};
 pub use liveness::{Hold, alive_until};
 pub use once::Once;
@@ -72,7 +74,7 @@ pub struct Engine {
     clock: Arc<Clock>,
     policy: ArcSwap<PolicySet>,
     keys: Arc<Keys>,
-    evidence: Evidence,
+    evidence: Arc<Evidence>,
     shared: Shared,
     targets: Arc<targets::Targets>,
     /// Told whenever a target has answered a revocation.

@@ -33,7 +33,7 @@ impl Engine {
         let mut entry = self.entry(event(step)?, by, now);
         let task = step.task.as_ref().unwrap_or(before);
         entry.agent = Some(task.agent.0.clone());
-        entry.task = Some(task_fact(task, step.outcome.opens()));
+        entry.task = Some(task_fact(before, task, step.outcome.opens()));
         entry.leases = step
             .leases
             .iter()
@@ -104,11 +104,13 @@ fn event(step: &Step) -> Option<&'static str> {
     })
 }
 
-fn task_fact(task: &Task, whole: bool) -> ledger::Task {
+fn task_fact(before: &Task, task: &Task, whole: bool) -> ledger::Task {
     ledger::Task {
         deadline: whole.then_some(task.deadline.0),
         environment: whole.then(|| task.environment.clone()),
         id: task.id.to_string(),
+        previous: if whole { 0 } else { before.version },
+        prompt: None,
         purpose: whole.then(|| task.purpose.clone()),
         state: task.state_name().to_owned(),
         ticket: whole.then(|| task.ticket.clone()),

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::evidence::Evidence;
 use crate::issuers::{BuildError, Builder, Shared, build};
 use crate::keys::{Keys, KeysError};
-use crate::store::{OpenError, Options, Store};
+use crate::store::{Notary, OpenError, Options, Store};
 use crate::telemetry::Telemetry;
 use crate::tls::SvidFiles;
 use crate::trust::Trust;
@@ -61,6 +61,7 @@ impl Engine {
             cache_bytes: config.store.cache_bytes,
             min_free_bytes: config.store.min_free_bytes,
             accept_restored: mode.accept_restored,
+            without_tree: false,
         })?;
         Self::start_in(store, config, broker, trust, time, mode, &build).await
     }
@@ -104,7 +105,8 @@ impl Engine {
         let now = clock.now();
         let policy = read_policies(&config.policy.dir)?;
         let keys = Arc::new(Keys::open(&config.keys.dir, rules.max_ttl, now)?);
-        let evidence = Evidence::open(&config.keys.dir, &broker)?;
+        let evidence = Arc::new(open_evidence(&config, &broker)?);
+        store.sign_heads(notary(&evidence));
         let issuer = config
             .broker
             .issuer
@@ -162,7 +164,8 @@ impl Engine {
 
     /// Says in the ledger that it stops, and until when it has kept time.
     pub async fn stop(&self) -> Result<(), Error> {
-        self.record("broker.stopped", &[]).await
+        self.record("broker.stopped", &[]).await?;
+        self.sign_head().await
     }
 
     /// Ends every task whose agent's identity is no longer trusted.
@@ -230,6 +233,21 @@ impl Engine {
             .await?;
         Ok(())
     }
+}
+
+fn open_evidence(config: &Config, broker: &str) -> Result<Evidence, KeysError> {
+    let named = config.ledger.origin.as_deref();
+    let origin = named.unwrap_or_else(|| broker.trim_start_matches("spiffe://"));
+    Evidence::open(&config.keys.dir, broker, origin)
+}
+
+fn notary(evidence: &Arc<Evidence>) -> Notary {
+    let evidence = Arc::clone(evidence);
+    Box::new(move |size, root| {
+        let note = evidence.sign_head(size, *root);
+        note.map(String::into_bytes)
+            .map_err(|error| error.to_string())
+    })
 }
 
 fn is_trusted(trust: &quietus_identity::TrustBundles, task: &Task) -> bool {

@@ -138,6 +138,7 @@ impl Engine {
         }
         self.retire_keys()?;
         self.sweep_leftovers().await?;
+        self.sign_head().await?;
         self.watch_clock(anomalous).await
     }
 

@@ -286,7 +286,7 @@ impl Asking<'_> {
         spans.put(decision);
     }
 
-    /// Makes what was asked for, as a part of this request.
+    /// Has a target make what was asked for, as a part of this request.
     pub(super) async fn making<T>(&self, making: impl Future<Output = T>) -> T {
         let context = self.engine.context(self.task);
         let id = self.begun.map(|begun| begun.id);
@@ -299,7 +299,10 @@ impl Asking<'_> {
 
     /// The request is answered: with a lease, or with a word for why not.
     pub(super) fn answered(&self, answer: Result<&Lease, &Error>) {
-        let Some((spans, context, begun)) = self.engine.traced(self.task, self.begun) else {
+        // Whoever reaches for what is not there, or not its own, is not in its trace.
+        let is_there = !matches!(answer, Err(Error::NotFound(_)));
+        let begun = self.begun.filter(|_| is_there);
+        let Some((spans, context, begun)) = self.engine.traced(self.task, begun) else {
             return;
         };
         let mut span = begun.over(context.trace(), "issue").kind(SpanKind::Server);

@@ -155,6 +155,13 @@ impl Broker for Front {
         }))
     }
 
+    async fn record_action(
+        &self,
+        _request: Request<v1::RecordActionRequest>,
+    ) -> Result<Response<v1::RecordActionResponse>, Status> {
+        Err(Status::unimplemented("RecordAction"))
+    }
+
     async fn close_task(
         &self,
         request: Request<v1::CloseTaskRequest>,

@@ -1,5 +1,6 @@
 //! The broker's front door: connections, who is calling on them, and the services.
 
+mod audit;
 mod broker;
 mod caller;
 mod connection;
@@ -19,6 +20,7 @@ use tonic::transport::Server;
 
 use crate::api;
 use crate::api::bench::echo_server::EchoServer;
+use crate::api::v1::audit_server::AuditServer;
 use crate::api::v1::broker_server::BrokerServer;
 use crate::api::v1::operator_server::OperatorServer;
 use crate::api::v1::verification_server::VerificationServer;
@@ -83,10 +85,12 @@ impl Front {
 
         let broker = BrokerServer::new(self.clone()).max_decoding_message_size(most);
         let operator = OperatorServer::new(self.clone()).max_decoding_message_size(most);
+        let audit = AuditServer::new(self.clone()).max_decoding_message_size(most);
         let verification = VerificationServer::new(self).max_decoding_message_size(most);
         let (health_reporter, health) = tonic_health::server::health_reporter();
         health_reporter.set_serving::<BrokerServer<Self>>().await;
         health_reporter.set_serving::<OperatorServer<Self>>().await;
+        health_reporter.set_serving::<AuditServer<Self>>().await;
         health_reporter
             .set_serving::<VerificationServer<Self>>()
             .await;
@@ -103,6 +107,7 @@ impl Front {
             .add_service(InterceptedService::new(broker, admit.clone()))
             .add_optional_service(echo)
             .add_service(InterceptedService::new(operator, admit.clone()))
+            .add_service(InterceptedService::new(audit, admit.clone()))
             .add_service(InterceptedService::new(verification, admit_servers))
             .add_service(InterceptedService::new(health, admit.clone()))
             .add_service(InterceptedService::new(reflection, admit))

@@ -40,6 +40,13 @@ impl Operator for Front {
         }))
     }
 
+    async fn erase_text(
+        &self,
+        _request: Request<v1::EraseTextRequest>,
+    ) -> Result<Response<v1::EraseTextResponse>, Status> {
+        Err(Status::unimplemented("EraseText"))
+    }
+
     async fn list_leases(
         &self,
         request: Request<v1::ListLeasesRequest>,

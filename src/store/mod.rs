@@ -4,29 +4,37 @@
 //! transaction that applies it. One committer thread groups what is waiting into one durable, two-phase
 //! transaction. This is the only place that names redb.
 
+mod apply;
 mod commit;
 mod disk;
+mod ledger;
 mod mark;
 mod rows;
 mod snapshot;
+mod tree;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use quietus_core::{Guards, Timestamp};
+use quietus_ledger::merkle::ProofError;
+use quietus_ledger::tiles::{Tile, TileError};
 use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use commit::PURGED;
-pub use commit::{Change, Commit, Committed, Kept, Read, Retry, Then};
+pub use commit::{Change, Commit, Committed, Kept, Prune, Read, Retry, Then};
 pub use disk::{Disk, FileDisk, Space};
+pub use ledger::SignedHead;
 pub use rows::{Answer, Effect, Header, Held, RequestKey, RequestRow};
 pub use snapshot::{Due, Outgoing, Page, Snapshot};
+pub use tree::Notary;
 
 use crate::telemetry::Commits;
 use mark::Mark;
+use tree::Tree;
 
 /// How the store is opened.
 #[derive(Clone, Debug)]
@@ -39,6 +47,9 @@ pub struct Options {
     pub min_free_bytes: u64,
     /// Open a store that is older than the last one used here; its open tasks must then be ended.
     pub accept_restored: bool,
+    /// Let no tree grow over the ledger: for measuring what the tree costs, and for nothing else. A store that was
+    /// written so does not open any more.
+    pub without_tree: bool,
 }
 
 /// The store, shared by all who serve.
@@ -56,6 +67,8 @@ pub struct Store {
     commits: Arc<Commits>,
     path: PathBuf,
     restored: Option<u64>,
+    notary: Arc<OnceLock<Notary>>,
+    grown: watch::Receiver<u64>,
     committer: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
     db: Arc<Database>,
 }
@@ -96,6 +109,15 @@ pub enum OpenError {
         /// The ledger entry that was reached before.
         expected: u64,
     },
+    /// The ledger is not the one that its tree was grown over.
+    #[error(
+        "the ledger's last entries, up to {seq}, are not those that its Merkle tree was grown over: the store was \
+         altered or damaged. Keep the file as evidence and put back a copy of it, or the store before it"
+    )]
+    Altered {
+        /// The last entry.
+        seq: u64,
+    },
     /// The mark beside the store is gone.
     #[error(
         "the store {path} has no mark beside it ({mark}), so it cannot be told whether it is an older copy. Put \
@@ -123,6 +145,15 @@ pub enum StoreError {
         /// The table.
         table: &'static str,
     },
+    /// A part of the ledger's tree that must be there is not.
+    #[error("the ledger's tree has no {0}: the store was altered or damaged")]
+    Tile(Tile),
+    /// A part of the ledger's tree that is not what it must be.
+    #[error("the ledger's tree is damaged: {0}")]
+    Tree(#[from] TileError),
+    /// A proof about entries that there are not.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// The store was made by another version.
     #[error("the store has schema {found}; this version reads schema {expected}")]
     Schema {
@@ -152,11 +183,24 @@ pub enum CommitError {
     Stopped(String),
 }
 
-impl<E: Into<redb::Error>> From<E> for StoreError {
-    fn from(error: E) -> Self {
-        Self::Database(Box::new(error.into()))
-    }
+macro_rules! from_redb {
+    ($($error:ty),*) => {
+        $(impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        })*
+    };
 }
+
+from_redb!(
+    redb::CommitError,
+    redb::Error,
+    redb::SetDurabilityError,
+    redb::StorageError,
+    redb::TableError,
+    redb::TransactionError
+);
 
 impl Store {
     /// Opens or creates the store at `options.path`, and starts its committer.
@@ -194,7 +238,7 @@ impl Store {
             .set_cache_size(options.cache_bytes)
             .create_with_backend(disk::Boxed(disk))
             .map_err(|error| failed(error.into()))?;
-        let mut header = commit::prepare(&db)?;
+        let mut header = apply::prepare(&db)?;
         let mark = Mark::open(&options.path).map_err(|error| OpenError::File {
             path: options.path.clone(),
             error,
@@ -204,13 +248,19 @@ impl Store {
             .generation
             .max(mark.last().map_or(0, |last| last.generation))
             + 1;
-        commit::write_opened(&db, &header, restored)?;
-        let latest = Snapshot::take(&db)?;
+        apply::write_opened(&db, &header, restored)?;
+        let tree = match options.without_tree {
+            true => None,
+            false => Some(Tree::load(&db, &header)?),
+        };
+        let tail = tree.as_ref().map_or_else(Vec::new, Tree::tail);
+        let latest = Snapshot::take(&db, header, tail)?;
         let guards = latest.guards()?;
         let restored = latest.restored()?;
         let mark = Arc::new(mark);
         let (queue, jobs) = mpsc::channel(commit::QUEUE);
         let (failed, fatal) = watch::channel(None);
+        let (grew, grown) = watch::channel(header.seq);
         let store = Self {
             latest: Arc::new(ArcSwap::from_pointee(latest)),
             db: Arc::new(db),
@@ -225,6 +275,8 @@ impl Store {
             commits: Arc::default(),
             path: options.path.clone(),
             restored,
+            notary: Arc::default(),
+            grown,
             committer: std::sync::Mutex::new(None),
         };
         store
@@ -244,6 +296,9 @@ impl Store {
             mark,
             commits: Arc::clone(&store.commits),
             failed,
+            tree,
+            grown: grew,
+            notary: Arc::clone(&store.notary),
         };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
@@ -302,7 +357,18 @@ impl Store {
 
     /// Every task of the restored store has been ended: it is a store like any other from here on.
     pub fn forget_restored(&self) -> Result<(), StoreError> {
-        commit::forget_restored(&self.db)
+        apply::forget_restored(&self.db)
+    }
+
+    /// Has the head of the ledger's tree signed from here on: whenever a bundle is full, and when a commit asks for it.
+    pub fn sign_heads(&self, notary: Notary) {
+        // Who signs does not change while a broker runs.
+        let _ = self.notary.set(notary);
+    }
+
+    /// How many ledger entries there are, as it changes.
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.grown.clone()
     }
 
     /// Turns once from `None` to the reason, when the store has failed and the process must stop.

@@ -9,7 +9,7 @@ use super::StoreError;
 use super::mark::Reached;
 
 /// The version of the rows.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 
 type Bytes = &'static [u8];
 
@@ -21,6 +21,17 @@ pub(super) const LEASES: TableDefinition<&[u8; 20], Bytes> = TableDefinition::ne
 pub(super) const DEADLINES: TableDefinition<&[u8; 24], ()> = TableDefinition::new("deadlines");
 /// Place → ledger entry.
 pub(super) const LEDGER: TableDefinition<u64, Bytes> = TableDefinition::new("ledger");
+/// Level and index → hashes of a tile: of the lowest level full ones only, above it also the last.
+pub(super) const TILES: TableDefinition<(u8, u64), Bytes> = TableDefinition::new("tiles");
+/// Size → signed checkpoint.
+pub(super) const CHECKPOINTS: TableDefinition<u64, Bytes> = TableDefinition::new("checkpoints");
+/// SHA-256 → what an entry refers to.
+pub(super) const ATTACHMENTS: TableDefinition<&[u8; 32], Bytes> =
+    TableDefinition::new("attachments");
+/// Commitment → salt and text.
+pub(super) const TEXTS: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("texts");
+/// Entries in a bundle.
+pub(super) const BUNDLE: u64 = quietus_ledger::tiles::WIDTH as u64;
 /// Day and digest → what was answered to an idempotency key.
 pub(super) const REQUESTS: TableDefinition<&[u8; 20], Bytes> = TableDefinition::new("requests");
 /// Lease → what is still to do at its target.
@@ -59,6 +70,12 @@ pub struct Header {
     pub revoking_leases: u64,
     /// The policy set in force.
     pub policy: [u8; 32],
+    /// The root of the tree over the ledger.
+    pub root: [u8; 32],
+    /// The size of the tree when its head was last signed.
+    pub checkpoint: u64,
+    /// The last entry that was forgotten; 0 if none was.
+    pub pruned: u64,
 }
 
 impl Header {

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use quietus_core::{Digest, Guards, Lease, LeaseId, Task, TaskId, Timestamp};
+use quietus_ledger::merkle::Hash;
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::StoreError;
-use super::rows::{self, Effect, Held, RequestKey, RequestRow, Stub};
+use super::rows::{self, Effect, Header, Held, RequestKey, RequestRow, Stub};
 
 /// The state as of one commit; later ones do not show.
 pub struct Snapshot {
-    read: ReadTransaction,
+    pub(super) read: ReadTransaction,
     // What nearly every request looks into.
     tasks: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
     leases: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
     requests: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
+    pub(super) header: Header,
+    /// The hashes of the entries behind the last full bundle.
+    pub(super) tail: Vec<Hash>,
 }
 
 /// A task that must be looked at.
@@ -47,13 +51,15 @@ pub struct Page<T, K> {
 
 impl Snapshot {
     /// The state as of the last commit.
-    pub(super) fn take(db: &Database) -> Result<Self, StoreError> {
+    pub(super) fn take(db: &Database, header: Header, tail: Vec<Hash>) -> Result<Self, StoreError> {
         let read = db.begin_read()?;
         Ok(Self {
             tasks: read.open_table(rows::TASKS)?,
             leases: read.open_table(rows::LEASES)?,
             requests: read.open_table(rows::REQUESTS)?,
             read,
+            header,
+            tail,
         })
     }
 
@@ -304,16 +310,6 @@ impl Snapshot {
     pub fn policy(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let policies = self.read.open_table(rows::POLICIES)?;
         Ok(policies.get(&digest.0)?.map(|row| row.value().to_vec()))
-    }
-
-    /// Ledger entries from a place on.
-    pub fn entries(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        let ledger = self.read.open_table(rows::LEDGER)?;
-        let mut entries = Vec::new();
-        for row in ledger.range(from..)?.take(most) {
-            entries.push(row?.1.value().to_vec());
-        }
-        Ok(entries)
     }
 }
 

@@ -78,6 +78,7 @@ impl World {
             cache_bytes: 8 << 20,
             min_free_bytes: 1 << 20,
             accept_restored: false,
+            without_tree: false,
         };
         Store::open(&options).unwrap()
     }

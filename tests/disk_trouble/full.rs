@@ -125,6 +125,7 @@ async fn on_a_real_disk_that_is_full_revoking_goes_on() {
         cache_bytes: 8 << 20,
         min_free_bytes: 4 << 20,
         accept_restored: false,
+        without_tree: false,
     };
     let store = Arc::new(Store::open(&options).unwrap());
     let opened = grant_until_refused(&store).await;

@@ -278,5 +278,6 @@ pub fn options(folder: &Path) -> Options {
         cache_bytes: 8 << 20,
         min_free_bytes: 1 << 20,
         accept_restored: false,
+        without_tree: false,
     }
 }

@@ -107,6 +107,7 @@ async fn an_older_copy_is_refused_though_nothing_was_recorded_since() {
         cache_bytes: 1 << 20,
         min_free_bytes: 0,
         accept_restored: false,
+        without_tree: false,
     };
     stop(inside.start().await.unwrap()).await;
     let older = files.copy();
@@ -219,6 +220,7 @@ async fn a_crash_after_a_copy_was_accepted_does_not_let_it_live() {
         cache_bytes: 1 << 20,
         min_free_bytes: 0,
         accept_restored: true,
+        without_tree: false,
     };
     // The store was opened and marked as the newest; then the broker died before it had ended anything.
     drop(Store::open(&accept).unwrap());

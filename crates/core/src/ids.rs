@@ -50,6 +50,27 @@ pub enum IdError {
         "a lease id is a task id, a dot and a number, for example 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55.0"
     )]
     Lease,
+    /// Not a digest.
+    #[error("a digest is 64 lower-case hex digits")]
+    Digest,
+}
+
+impl FromStr for Digest {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let digit = |byte: &u8| HEX.iter().position(|hex| hex == byte);
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != 32 || !rest.is_empty() {
+            return Err(IdError::Digest);
+        }
+        let mut digest = [0; 32];
+        for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
+            let (high, low) = digit(high).zip(digit(low)).ok_or(IdError::Digest)?;
+            *byte = u8::try_from(high << 4 | low).map_err(|_| IdError::Digest)?;
+        }
+        Ok(Self(digest))
+    }
 }
 
 impl TaskId {
@@ -178,6 +199,26 @@ mod tests {
         let digest = Digest(std::array::from_fn(|i| i as u8 * 8 + 7));
         let one_by_one: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest.to_string(), one_by_one);
+    }
+
+    #[test]
+    fn a_digest_is_read_from_the_one_form_it_is_shown_in() {
+        let digest = Digest([0xa5; 32]);
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        let text = "a5".repeat(32);
+        let cases = [
+            String::new(),
+            text[1..].to_owned(),
+            format!("{text}a5"),
+            format!("{text}a"),
+            text.to_uppercase(),
+            text.replacen('a', "g", 1),
+            text.replacen("a5", "é", 1),
+            format!(" {}", &text[1..]),
+        ];
+        for case in cases {
+            assert_eq!(case.parse::<Digest>(), Err(IdError::Digest), "{case}");
+        }
     }
 
     #[test]

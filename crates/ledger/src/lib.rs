@@ -2,7 +2,8 @@
 //!
 //! An entry is JSON in the canonical form of RFC 8785, `{"entry":{…},"seq":N}`: members sorted by name, no white
 //! space, numbers that are whole and below 2^53. The sequence number counts from 1 without gaps; it is given by
-//! whoever commits the entry, so the rest is serialised beforehand. Nothing secret is ever a field here.
+//! whoever commits the entry, so the rest is serialised beforehand. Nothing secret is ever a field here. A list that makes
+//! an entry larger than 64 KiB is kept beside it and named by its digest.
 //!
 //! A [`Receipt`] says how a task and each of its credentials ended. It is signed as a C2SP [`note`], so that it can be
 //! checked offline by anyone who has the broker's public key.
@@ -22,7 +23,8 @@ pub mod tiles;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use entry::{
-    Caller, Decision, Draft, Entry, EntryError, Facts, Lease, MAX_ENTRY, Sealed, Task, VERSION,
+    Action, Approval, Attached, Attachment, Caller, Decision, Delegator, Draft, Entry, EntryError,
+    Facts, Lease, MAX_ATTACHMENT, MAX_ENTRY, Sealed, Task, Trace, VERSION,
 };
 pub use merkle::{Frontier, Hash, ProofError};
 pub use note::{Note, NoteError, Signer, Verifier};

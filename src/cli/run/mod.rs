@@ -129,6 +129,7 @@ async fn open(session: &Session, trace: Trace, args: &RunArgs) -> anyhow::Result
         ticket: args.ticket.clone(),
         duration: wire_duration(args.duration)?,
         heartbeat_interval: None,
+        prompt_sha256: Vec::new(),
     };
     let mut broker = session.broker();
     let answer = session.answer(broker.open_task(trace.on(request))).await?;

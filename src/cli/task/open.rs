@@ -95,6 +95,7 @@ fn request(args: OpenArgs) -> anyhow::Result<v1::OpenTaskRequest> {
         ticket: args.ticket,
         duration: wire_duration(args.duration)?,
         heartbeat_interval: wire_duration(args.heartbeat)?,
+        prompt_sha256: Vec::new(),
     })
 }
 

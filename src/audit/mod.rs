@@ -1,0 +1,44 @@
+//! Reading the evidence: the ledger's entries and what they name by digest, from a broker or from a copy of its log.
+
+mod remote;
+
+use quietus_core::Digest;
+
+pub use remote::Remote;
+
+/// Where evidence is read from. Nothing that comes from there is believed before it is verified.
+#[derive(Clone, Debug)]
+pub enum Log {
+    /// A broker.
+    Broker(Remote),
+}
+
+impl Log {
+    /// The next entries from this one on, in order and without gaps, as they were hashed; none at the end of the log.
+    pub async fn entries(&mut self, from: u64) -> anyhow::Result<Vec<Vec<u8>>> {
+        match self {
+            Self::Broker(remote) => remote.entries(from).await,
+        }
+    }
+
+    /// The files of an archived policy set, as a JSON object; none if there is no such set.
+    pub async fn policy_set(&self, digest: Digest) -> anyhow::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Broker(remote) => remote.policy_set(digest).await,
+        }
+    }
+
+    /// A list that was too large for its entry; none if it is not there.
+    pub async fn attachment(&self, digest: Digest) -> anyhow::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Broker(remote) => remote.attachment(digest).await,
+        }
+    }
+
+    /// The newest signed checkpoint.
+    pub async fn checkpoint(&self) -> anyhow::Result<Vec<u8>> {
+        match self {
+            Self::Broker(remote) => remote.checkpoint().await,
+        }
+    }
+}
