@@ -18,7 +18,10 @@ use crate::clock::Stopwatch;
 use crate::issuers::Failure;
 use crate::store::{Commit, Read};
 use crate::telemetry::span::{SpanId, new_id, of_revocation, of_task};
-use crate::telemetry::{Outcome, Span, SpanKind, Spans, Telemetry, TraceContext, current, within};
+use crate::telemetry::{
+    Outcome, Span, SpanKind, Spans, Telemetry, ToolCall, TraceContext, current, tool_call_span,
+    within,
+};
 
 const NANOSECONDS: u64 = 1_000_000;
 
@@ -216,6 +219,16 @@ impl Engine {
             spans.put(confirm);
         }
         answer
+    }
+
+    /// A tool call was reported: a part of what its reporter says, if that is of the task's trace, or else of the task.
+    pub fn trace_tool_call(&self, task: TaskId, call: &ToolCall<'_>) {
+        let Some((spans, context)) = self.telemetry.spans().zip(self.context(task)) else {
+            return;
+        };
+        let caller = current().filter(|caller| caller.trace() == context.trace());
+        let span = tool_call_span(call, caller.unwrap_or(context));
+        spans.put(span.with("quietus.task.id", task.to_string()));
     }
 
     /// The kind of credentials that a target makes.

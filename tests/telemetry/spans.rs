@@ -6,6 +6,7 @@ use quietus::api::otlp::metrics::v1::metric::Data;
 use quietus::api::otlp::trace::v1::Span;
 use quietus::api::otlp::trace::v1::span::SpanKind;
 use quietus::api::v1;
+use quietus::telemetry::{self, ToolCall, TraceContext};
 
 use crate::collector::{Collector, texts};
 use crate::common::{READ, open, request, wants};
@@ -213,6 +214,64 @@ async fn without_a_collector_a_trace_is_passed_on_all_the_same() {
         .collect();
     let expected = CALLER.replace("00f067aa0ba902b7", &own);
     assert!(heard.contains(&expected), "no {expected} in {heard:?}");
+}
+
+#[tokio::test]
+async fn a_tool_call_is_a_part_of_its_task_or_of_its_callers_span() {
+    let (collector, stage) = collected().await;
+    let mut agent = stage.agent().await;
+    let opening = within(CALLER, v1::OpenTaskRequest::default());
+    let task = agent.open_task(opening).await.unwrap().into_inner();
+    let task = task.task.unwrap();
+    let call = ToolCall {
+        tool: "query_orders",
+        call: Some("call_7"),
+        agent: &task.agent,
+        error: Some("failed"),
+        start: 1,
+        end: 2,
+    };
+    let engine = &stage.serving.engine;
+    let id = task.id.parse().unwrap();
+    engine.trace_tool_call(id, &call);
+    let inner = TraceContext::new(TRACE, [9; 8], 1);
+    telemetry::within(inner, async { engine.trace_tool_call(id, &call) }).await;
+    let foreign = TraceContext::new([9; 16], [9; 8], 1);
+    telemetry::within(foreign, async { engine.trace_tool_call(id, &call) }).await;
+    let trace = Trace::with(&collector, &TRACE, "execute_tool query_orders", 3).await;
+    let calls = trace.all("execute_tool query_orders");
+    let parents: Vec<_> = calls
+        .iter()
+        .map(|call| call.parent_span_id.clone())
+        .collect();
+    let own = bytes(&task)[8..].to_vec();
+    assert_eq!(parents, [own.clone(), vec![9; 8], own]);
+    assert_eq!(about(calls[0])["gen_ai.operation.name"], "execute_tool");
+    assert_eq!(about(calls[0])["gen_ai.tool.call.id"], "call_7");
+    assert_eq!(about(calls[0])["error.type"], "failed");
+    assert_eq!(about(calls[0])["quietus.task.id"], task.id);
+}
+
+#[tokio::test]
+async fn what_others_reach_for_is_not_in_its_trace() {
+    let (collector, stage) = collected().await;
+    let mut agent = stage.agent().await;
+    let task = open(&mut agent).await;
+    let mut reader = stage.world.broker(&stage.serving, "reader").await;
+    let nowhere = v1::Task {
+        id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+        ..Default::default()
+    };
+    for task in [&task, &nowhere] {
+        reader
+            .request_credential(wants(task, &[READ]))
+            .await
+            .unwrap_err();
+    }
+    agent.close_task(closing(&task)).await.unwrap();
+    let trace = Trace::with(&collector, &bytes(&task), "task", 1).await;
+    assert!(trace.all("issue").is_empty() && trace.all("decision").is_empty());
+    assert_eq!(collector.spans().len(), trace.0.len());
 }
 
 #[tokio::test]
