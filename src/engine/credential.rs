@@ -169,6 +169,9 @@ impl Engine {
         granted: Result<Granted, Error>,
     ) -> Result<Issued, Error> {
         let issued = match granted {
+            Ok(granted) if granted.lease().enforced == Enforced::AtBroker => {
+                self.make(granted).await
+            }
             Ok(granted) => asking.making(self.make(granted)).await,
             Err(error) => Err(error),
         };
@@ -384,6 +387,14 @@ impl Engine {
             return Err(Error::invalid("scopes", "one is there twice"));
         }
         Ok(first.target().clone())
+    }
+}
+
+impl Granted {
+    fn lease(&self) -> &Lease {
+        match self {
+            Self::New(order, _) | Self::Before(order) => order.lease(),
+        }
     }
 }
 

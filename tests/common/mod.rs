@@ -39,6 +39,8 @@ pub struct Serving {
     pub engine: Arc<Engine>,
     pub trust: Arc<Trust>,
     pub address: String,
+    /// Where its metrics are, if it has any.
+    pub metrics: Option<std::net::SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), BrokerError>>,
 }
@@ -91,6 +93,7 @@ impl World {
         let time = Arc::clone(&self.time) as Arc<dyn TimeSource>;
         let broker = Broker::start(config, time, options).await?;
         let address = format!("127.0.0.1:{}", broker.local_addr().unwrap().port());
+        let metrics = broker.metrics_addr();
         let engine = Arc::clone(broker.engine());
         let trust = Arc::clone(broker.trust());
         let (stop, stopped) = oneshot::channel();
@@ -101,6 +104,7 @@ impl World {
             engine,
             trust,
             address,
+            metrics,
             stop: Some(stop),
             running,
         })

@@ -28,7 +28,7 @@ What the program finds in its environment, by the kind of credential:
   ssh       SSH_AUTH_SOCK (an agent of its own) SSH_IDENTITY_FILE SSH_CERTIFICATE_FILE
   x509      QUIETUS_CERT_FILE QUIETUS_KEY_FILE QUIETUS_CA_FILE
   others    QUIETUS_ and the name of each field
-and QUIETUS_TASK_ID. A target that --env or --file names is handed over by those alone. Other variables that begin \
+and QUIETUS_TASK_ID, and TRACEPARENT, so that its spans are parts of the task. A target that --env or --file names is handed over by those alone. Other variables that begin \
 with QUIETUS_ are not passed on.
 
 Files are renewed while the program runs; the environment of a running program cannot be. Files lie in a folder that \
