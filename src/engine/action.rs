@@ -11,7 +11,7 @@ use super::open::{bounded, with_request};
 use super::record::{drafts, trace_of, untouched};
 use super::{Engine, Error, Once, Plan};
 use crate::store::{Answer, Commit, Read, SALT, SaltedText};
-use crate::telemetry::{ToolCall, current, tool_call_span};
+use crate::telemetry::ToolCall;
 
 const MAX_TOOL: usize = 256;
 const MAX_RESOURCE: usize = 1024;
@@ -185,13 +185,8 @@ impl Engine {
         })
     }
 
-    /// The span of the tool call, if somebody gets spans: a part of what the reporter says, if that is of the task.
+    /// Tells telemetry of the call. Who does not say when it was called is taken to say that it is just over.
     fn trace_action(&self, task: &Task, report: &ActionReport) {
-        let within = current().filter(|said| said.trace() == task.trace);
-        let context = within.or_else(|| self.telemetry.context_of(task.id));
-        let Some((spans, context)) = self.telemetry.spans().zip(context) else {
-            return;
-        };
         let ended = report.ended_at.unwrap_or_else(|| self.now());
         let started = report.started_at.unwrap_or(ended);
         let call = ToolCall {
@@ -202,7 +197,7 @@ impl Engine {
             start: started.0.saturating_mul(NANOSECONDS),
             end: ended.0.saturating_mul(NANOSECONDS),
         };
-        spans.put(tool_call_span(&call, context));
+        self.trace_tool_call(task.id, &call);
     }
 }
 

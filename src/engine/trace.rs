@@ -13,6 +13,7 @@ use quietus_core::{
 };
 
 use super::decide::{Question, Verdict};
+use super::ledger::opened_at;
 use super::{Engine, Error};
 use crate::clock::Stopwatch;
 use crate::issuers::Failure;
@@ -239,7 +240,15 @@ impl Engine {
 
     /// The place of a task's own span.
     fn context(&self, task: TaskId) -> Option<TraceContext> {
-        self.telemetry.context_of(task)
+        let context = self.telemetry.context_of(task)?;
+        if opened_at(task) >= self.started_at.0 {
+            return Some(context);
+        }
+        // Of what was opened before this start nothing is remembered; the task itself has its trace.
+        let task = self.store.read().task(task).ok().flatten();
+        let trace = task.map_or(context.trace(), |task| task.trace);
+        let flags = u8::from(context.is_sampled());
+        TraceContext::new(trace, context.span(), flags)
     }
 
     fn traced(&self, task: TaskId, begun: Option<Begun>) -> Option<(&Spans, TraceContext, Begun)> {
