@@ -69,7 +69,7 @@ fn what_a_broker_did_verifies_over_its_api_with_a_receipt_and_an_older_checkpoin
         (0, &Value::Bool(true)),
         "{document}"
     );
-    assert_eq!(document["checkpoints"], 2);
+    assert!(document["checkpoints"].as_u64() >= Some(2), "{document}");
     assert!(document["entries"].as_u64() >= Some(6), "{document}");
     assert_eq!(document["entries"], document["size"]);
     assert!(document["policies"].as_u64() >= Some(1), "{document}");
