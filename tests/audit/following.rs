@@ -71,7 +71,7 @@ async fn people_get_a_line_an_entry() {
     let mut stage = hall().await;
     let mut follower = Follower::start(&stage, &["--from", "1", "--event", "task."]);
     let request = quietus::api::v1::OpenTaskRequest {
-        purpose: "tidy ‮up".replace('\u{202e}', ""),
+        purpose: "tidy up".to_owned(),
         ..Default::default()
     };
     open_with(&mut stage.agent, request).await;

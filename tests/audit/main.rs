@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "shared with the tests of the API")]
 #[path = "../api/help.rs"]
 mod help;
 
