@@ -1,10 +1,19 @@
 //! Reading the evidence: the ledger's entries and what they name by digest, from a broker or from a copy of its log.
 
+mod copy;
+pub mod events;
+pub mod export;
+pub mod fetch;
 mod remote;
+pub mod select;
+mod served;
+pub mod story;
 
 use quietus_core::Digest;
 
-pub use remote::Remote;
+pub use copy::{CopyError, Folder};
+pub use remote::{Included, Remote, Text};
+pub use served::Served;
 
 /// Where evidence is read from. Nothing that comes from there is believed before it is verified.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! The evidence, as a broker hands it out.
 
+mod calls;
+
 use std::future::Future;
 
 use quietus_core::Digest;
@@ -8,6 +10,8 @@ use tonic::{Code, Response, Status, Streaming};
 
 use crate::api::v1;
 use crate::api::v1::audit_client::AuditClient;
+
+pub use calls::{Included, Text};
 
 /// A broker's `Audit` service. Clones share the connection, but not how far they have read.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! What an entry says: anything that happened, and nothing secret.
 
+pub(crate) mod skim;
+
 use std::collections::BTreeMap;
 use std::mem;
 
@@ -429,7 +431,7 @@ impl Entry {
     pub fn restore(&mut self, name: &str, bytes: &[u8]) -> Result<(), EntryError> {
         let wrong = || EntryError::NotAttached(name.to_owned());
         let attached = self.attached.get(name).ok_or_else(wrong)?;
-        if hex(&sha256(bytes)) != attached.sha256 {
+        if sha256_hex(bytes) != attached.sha256 {
             return Err(wrong());
         }
         match name {
@@ -446,6 +448,11 @@ fn sha256(bytes: &[u8]) -> Hash {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
+}
+
+/// SHA-256 in lower-case hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&sha256(bytes))
 }
 
 fn hex(hash: &Hash) -> String {
@@ -467,4 +474,4 @@ impl Sealed {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

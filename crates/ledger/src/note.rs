@@ -6,14 +6,17 @@
 //! — example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=
 //! ```
 //!
-//! The one algorithm is Ed25519 (signature type 0x01). A signature by a key that nobody asked about is ignored; one
+//! The one algorithm is Ed25519: signature type 0x01, and 0x04 for the cosignatures of witnesses
+//! (c2sp.org/tlog-cosignature), who sign a time with the text. A signature by a key that nobody asked about is ignored; one
 //! that claims a known key and does not verify condemns the note.
 
+mod cosignature;
 mod key;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+pub use cosignature::{Cosigner, Witness, add_cosignatures};
 pub use key::{Signer, Verifier};
 
 /// Longest note, in bytes, signatures included.
@@ -74,8 +77,16 @@ pub enum NoteError {
     )]
     VerifierKey,
     /// A signature type that is not understood here.
-    #[error("the verifier key is of signature type {0:#04x}; only Ed25519 (0x01) is understood")]
-    Algorithm(u8),
+    #[error(
+        "the verifier key is of signature type {found:#04x}, where {wanted:#04x} is wanted: Ed25519 is 0x01 for who \
+         signs a log, and 0x04 for a witness"
+    )]
+    Algorithm {
+        /// The type it is of.
+        found: u8,
+        /// The type that is wanted.
+        wanted: u8,
+    },
     /// The id in a verifier key is not that of its name and key.
     #[error(
         "the verifier key names an id that does not belong to its name and key: was it altered?"
@@ -100,9 +111,7 @@ pub fn sign(text: &str, signers: &[Signer<'_>]) -> Result<String, NoteError> {
     }
     let mut note = format!("{text}\n");
     for signer in signers {
-        let signature = [&signer.id()[..], &signer.sign(text)].concat();
-        let line = format!("{DASH}{} {}\n", signer.name(), STANDARD.encode(signature));
-        note.push_str(&line);
+        note.push_str(&line(signer.name(), signer.id(), &signer.sign(text)));
     }
     check(note.as_bytes())?;
     Ok(note)
@@ -162,6 +171,12 @@ impl<'a> Signature<'a> {
             signature: signature.to_vec(),
         })
     }
+}
+
+/// A signature line.
+fn line(name: &str, id: [u8; 4], signature: &[u8]) -> String {
+    let signature = [&id[..], signature].concat();
+    format!("{DASH}{name} {}\n", STANDARD.encode(signature))
 }
 
 fn check(bytes: &[u8]) -> Result<&str, NoteError> {

@@ -3,6 +3,11 @@
 mod checkpoint;
 mod erase;
 mod text;
+mod copy;
+mod export;
+mod follow;
+mod show;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -13,8 +18,10 @@ use crate::audit::{Log, Remote};
 /// Reads the evidence: what happened, who did it, under which policy, and that nothing was altered
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Example:
-  quietus audit checkpoint")]
+Examples:
+  quietus audit copy copy/ && quietus audit verify copy/ --key ledger.vkey
+  quietus audit show task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55
+  quietus audit follow --event request.refused")]
 pub struct AuditArgs {
     #[command(subcommand)]
     command: Command,
@@ -25,6 +32,11 @@ enum Command {
     Checkpoint(checkpoint::CheckpointArgs),
     Erase(erase::EraseArgs),
     Text(text::TextArgs),
+    Copy(copy::CopyArgs),
+    Export(export::ExportArgs),
+    Follow(follow::FollowArgs),
+    Show(show::ShowArgs),
+    Verify(verify::VerifyArgs),
 }
 
 pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
@@ -32,6 +44,11 @@ pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
         Command::Checkpoint(args) => checkpoint::run(globals, &args).await.map(Exit::from),
         Command::Erase(args) => erase::run(globals, args).await.map(Exit::from),
         Command::Text(args) => text::run(globals, args).await.map(Exit::from),
+        Command::Copy(args) => copy::run(globals, &args).await,
+        Command::Export(args) => export::run(globals, &args).await.map(Exit::from),
+        Command::Follow(args) => follow::run(globals, &args).await.map(Exit::from),
+        Command::Show(args) => show::run(globals, &args).await.map(Exit::from),
+        Command::Verify(args) => verify::run(globals, &args).await,
     }
 }
 

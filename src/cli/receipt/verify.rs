@@ -1,19 +1,16 @@
 //! `quietus receipt verify`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use clap::Args;
 use quietus_ledger::Verifier;
 
 use super::read;
 use super::view::{Signature, Signed};
-use crate::cli::exit::{Complaint, Exit};
+use crate::cli::exit::Exit;
 use crate::cli::session::Globals;
-use crate::files;
-
-/// The largest file of keys that is read.
-const MAX_KEYS: usize = 64 * 1024;
+use crate::cli::vkeys;
 
 /// Verifies a receipt without a broker: who signed it, and that it says nothing that cannot be
 #[derive(Args, Clone, Debug)]
@@ -37,13 +34,7 @@ pub struct VerifyArgs {
 }
 
 pub fn run(globals: &Globals, args: &VerifyArgs) -> anyhow::Result<Exit> {
-    let mut keys = Vec::new();
-    for text in &args.keys {
-        match text.strip_prefix('@') {
-            Some(path) => keys.extend(keys_of(Path::new(path))?),
-            None => keys.push(key(text)?),
-        }
-    }
+    let keys: Vec<Verifier> = vkeys::read("--key", &args.keys)?;
     let bytes = read::file(&args.file)?;
     let receipt = read::checked(&bytes, &keys);
     let receipt = receipt.with_context(|| format!("{} does not hold", args.file.display()))?;
@@ -54,23 +45,4 @@ pub fn run(globals: &Globals, args: &VerifyArgs) -> anyhow::Result<Exit> {
         true => Exit::Done,
         false => Exit::Unconfirmed,
     })
-}
-
-fn key(text: &str) -> Result<Verifier, Complaint> {
-    let read = text.parse();
-    read.map_err(|error| Complaint::Usage(format!("--key {text}: {error}")))
-}
-
-fn keys_of(path: &Path) -> anyhow::Result<Vec<Verifier>> {
-    let shown = path.display();
-    let bytes = files::read(path, MAX_KEYS).map_err(|problem| anyhow!("{shown} {problem}"))?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{shown} is not text"))?;
-    let lines = text.lines().map(str::trim);
-    let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let keys = keys.map(str::parse).collect::<Result<Vec<_>, _>>();
-    let keys = keys.with_context(|| shown.to_string())?;
-    if keys.is_empty() {
-        bail!("{shown} holds no verifier key");
-    }
-    Ok(keys)
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::canonical::by_hand::canonical;
 
-fn full() -> Entry {
+pub(crate) fn full() -> Entry {
     let text = |s: &str| Some(s.to_owned());
     Entry {
         action: Some(Action {

@@ -11,7 +11,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use super::{MAX_NAME, NoteError};
 
 /// The signature type of Ed25519.
-const TYPE: u8 = 0x01;
+pub(super) const TYPE: u8 = 0x01;
 
 /// A public key under a name: who is believed. Its text form is the verifier key of C2SP signed notes,
 /// `<name>+<key id>+<key>`.
@@ -36,7 +36,7 @@ impl Verifier {
         }
         Ok(Self {
             name: name.to_owned(),
-            id: id(name, &key),
+            id: id(name, TYPE, &key),
             key,
         })
     }
@@ -95,26 +95,14 @@ impl FromStr for Verifier {
     type Err = NoteError;
 
     fn from_str(text: &str) -> Result<Self, NoteError> {
-        // The third part is base64, which may hold a `+` itself.
-        let parts: Vec<_> = text.splitn(3, '+').collect();
-        let &[name, hex, key] = parts.as_slice() else {
-            return Err(NoteError::VerifierKey);
-        };
-        if hex.len() != 8 || !hex.bytes().all(is_hex) {
-            return Err(NoteError::VerifierKey);
-        }
-        let verifier = Self::new(name, decode(key)?)?;
-        match hex == verifier.hex() {
-            true => Ok(verifier),
-            false => Err(NoteError::KeyId),
-        }
+        let (name, key) = parse(text, TYPE)?;
+        Self::new(name, key)
     }
 }
 
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = STANDARD.encode([&[TYPE][..], &self.key].concat());
-        write!(f, "{}+{}+{key}", self.name, self.hex())
+        f.write_str(&spell(&self.name, TYPE, &self.key))
     }
 }
 
@@ -130,32 +118,60 @@ impl fmt::Debug for Signer<'_> {
     }
 }
 
-impl Verifier {
-    fn hex(&self) -> String {
-        format!("{:08x}", u32::from_be_bytes(self.id))
-    }
-}
-
 /// Whether a key may have this name.
 pub(super) fn is_name(name: &str) -> bool {
     let fits = |c: char| !c.is_whitespace() && c >= ' ' && c != '+';
     (1..=MAX_NAME).contains(&name.len()) && name.chars().all(fits)
 }
 
-fn decode(key: &str) -> Result<[u8; 32], NoteError> {
+/// The name and the key of a verifier key of this signature type, if its key id is that of both.
+pub(super) fn parse(text: &str, algorithm: u8) -> Result<(&str, [u8; 32]), NoteError> {
+    // The third part is base64, which may hold a `+` itself.
+    let parts: Vec<_> = text.splitn(3, '+').collect();
+    let &[name, hex, key] = parts.as_slice() else {
+        return Err(NoteError::VerifierKey);
+    };
+    if hex.len() != 8 || !hex.bytes().all(is_hex) {
+        return Err(NoteError::VerifierKey);
+    }
+    let key = decode(key, algorithm)?;
+    match () {
+        () if !is_name(name) => Err(NoteError::Name),
+        () if hex != spell_id(name, algorithm, &key) => Err(NoteError::KeyId),
+        () => Ok((name, key)),
+    }
+}
+
+/// The text form of a verifier key.
+pub(super) fn spell(name: &str, algorithm: u8, key: &[u8; 32]) -> String {
+    let encoded = STANDARD.encode([&[algorithm][..], key].concat());
+    format!("{name}+{}+{encoded}", spell_id(name, algorithm, key))
+}
+
+fn spell_id(name: &str, algorithm: u8, key: &[u8; 32]) -> String {
+    format!("{:08x}", u32::from_be_bytes(id(name, algorithm, key)))
+}
+
+fn decode(key: &str, algorithm: u8) -> Result<[u8; 32], NoteError> {
     let longest = 4096;
     let short = Some(key).filter(|key| key.len() <= longest);
     let bytes = short.and_then(|key| STANDARD.decode(key).ok());
     let bytes = bytes.ok_or(NoteError::VerifierKey)?;
     match bytes.split_first() {
-        Some((&TYPE, key)) => key.try_into().map_err(|_| NoteError::VerifierKey),
-        Some((&other, _)) => Err(NoteError::Algorithm(other)),
+        Some((found, key)) if *found == algorithm => {
+            key.try_into().map_err(|_| NoteError::VerifierKey)
+        }
+        Some((&found, _)) => Err(NoteError::Algorithm {
+            found,
+            wanted: algorithm,
+        }),
         None => Err(NoteError::VerifierKey),
     }
 }
 
-fn id(name: &str, key: &[u8; 32]) -> [u8; 4] {
-    let named = [name.as_bytes(), b"\n", &[TYPE], key].concat();
+/// The start of the SHA-256 over name, signature type and key.
+pub(super) fn id(name: &str, algorithm: u8, key: &[u8; 32]) -> [u8; 4] {
+    let named = [name.as_bytes(), b"\n", &[algorithm], key].concat();
     let mut id = [0; 4];
     id.copy_from_slice(&digest(&SHA256, &named).as_ref()[..4]);
     id

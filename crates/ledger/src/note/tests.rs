@@ -329,7 +329,10 @@ fn what_is_no_verifier_key_is_refused_by_name() {
         (format!("example.com/foo+530d903a+{key}\n"), VerifierKey),
         (
             format!("example.com/foo+530d903a+A{}", "A".repeat(4095)),
-            Algorithm(0),
+            Algorithm {
+                found: 0,
+                wanted: 1,
+            },
         ),
         (
             format!("example.com/foo+530d903a+{}", "A".repeat(4100)),
@@ -337,7 +340,10 @@ fn what_is_no_verifier_key_is_refused_by_name() {
         ),
         (
             format!("example.com/foo+530d903a+B{}", &key[1..]),
-            Algorithm(5),
+            Algorithm {
+                found: 5,
+                wanted: 1,
+            },
         ),
         ("example.com/foo+530d903a+".to_owned(), VerifierKey),
     ];
