@@ -12,13 +12,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock::{Clock, Stopwatch, TimeSource};
-use crate::config::Config;
+use crate::config::{Config, LedgerClients, LedgerHttps};
 use crate::engine::{Engine, Mode, StartError};
 use crate::server::{Extras, Front, ServeError};
 use crate::telemetry::{About, Exporter, Measure};
 use crate::tls::{CredentialError, ServerSvid, ServerTls, SvidChange, SvidFiles, TlsError};
 use crate::trust::{Change, Now, Trust, TrustError};
-use crate::web;
+use crate::web::{self, Greeter, Tiles};
+use crate::witness::{WitnessError, Witnesses};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -48,9 +49,19 @@ pub struct Broker {
     tls: ServerTls,
     socket: TcpListener,
     metrics: Option<TcpListener>,
+    files: Option<Files>,
+    witnesses: Witnesses,
     now: Now,
     id: String,
     options: Options,
+}
+
+/// The ledger over HTTPS.
+struct Files {
+    socket: TcpListener,
+    clients: LedgerClients,
+    /// Its certificate, if it is not the broker's SVID.
+    certificate: Option<Arc<ServerSvid>>,
 }
 
 /// Why a broker cannot start or go on.
@@ -65,6 +76,12 @@ pub enum BrokerError {
     /// The broker's own SVID is not one that anybody would accept.
     #[error("the broker's own SVID would be refused by its own trust bundle: {0}")]
     OwnSvid(SvidError),
+    /// The certificate of the ledger's HTTPS server.
+    #[error("ledger.https: {0}")]
+    Https(CredentialError),
+    /// A witness.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -112,6 +129,10 @@ impl Broker {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
+        let files = match &config.ledger.https {
+            Some(https) => Some(Files::open(https, wall).await?),
+            None => None,
+        };
         let id = own.id().to_string();
         let mode = Mode {
             accept_restored: options.accept_restored,
@@ -122,6 +143,7 @@ impl Broker {
         let clock = Arc::clone(&engine);
         let now: Now = Arc::new(move || clock.now().seconds());
         let tls = ServerTls::new(Arc::clone(&svid), Arc::clone(&trust), Arc::clone(&now))?;
+        let witnesses = Witnesses::new(&engine, &now)?;
         Ok(Self {
             engine,
             trust,
@@ -129,6 +151,8 @@ impl Broker {
             tls,
             socket,
             metrics,
+            files,
+            witnesses,
             now,
             id,
             options,
@@ -160,9 +184,14 @@ impl Broker {
         self.metrics.as_ref()?.local_addr().ok()
     }
 
+    /// Where it serves the ledger's files, if it does.
+    pub fn ledger_addr(&self) -> Option<SocketAddr> {
+        self.files.as_ref()?.socket.local_addr().ok()
+    }
+
     /// Serves until `stop` is ready, or the store fails.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), BrokerError> {
-        let mut watchers = self.watchers();
+        let mut watchers = self.watchers()?;
         let (end_telling, telling_ends) = watch::channel(false);
         let telling = self.tell(telling_ends);
         let (stopping, told) = watch::channel(false);
@@ -208,7 +237,7 @@ impl Broker {
         Some(tokio::spawn(exporter.run()))
     }
 
-    fn watchers(&mut self) -> JoinSet<()> {
+    fn watchers(&mut self) -> Result<JoinSet<()>, TlsError> {
         let mut watchers = JoinSet::new();
         watchers.spawn(Arc::clone(&self.engine).keep_time());
         watchers.spawn(Arc::clone(&self.engine).keep_targets());
@@ -221,21 +250,64 @@ impl Broker {
             };
             watchers.spawn(web::serve(socket, service, std::future::pending()));
         }
+        self.publish(&mut watchers)?;
         let (changed, changes) = mpsc::unbounded_channel();
         let tell = move |found: Vec<Change>| {
             let _ = changed.send(found);
         };
         watchers.spawn(Arc::clone(&self.trust).watch(LOOK, Arc::clone(&self.now), tell));
         watchers.spawn(heed_trust(Arc::clone(&self.engine), changes));
-        let report = |change: SvidChange| match change {
-            SvidChange::Replaced => tracing::info!("the broker's own SVID was replaced"),
-            SvidChange::Kept(error) => {
-                tracing::warn!(%error, "the broker's own SVID cannot be read; the old one is kept");
-            }
-        };
         let svid = Arc::clone(&self.svid);
-        watchers.spawn(svid.watch(LOOK, Arc::clone(&self.now), report));
-        watchers
+        watchers.spawn(svid.watch(LOOK, Arc::clone(&self.now), report("the broker's own SVID")));
+        Ok(watchers)
+    }
+
+    /// Serves the ledger's files and has its checkpoints cosigned, as far as that is configured.
+    fn publish(&mut self, watchers: &mut JoinSet<()>) -> Result<(), TlsError> {
+        if let Some(files) = self.files.take() {
+            let shown = files.certificate.as_ref().unwrap_or(&self.svid);
+            let (trust, now) = (Arc::clone(&self.trust), Arc::clone(&self.now));
+            let tls = ServerTls::new(Arc::clone(shown), trust, now)?;
+            let tiles = Tiles::new(Arc::clone(&self.engine), Arc::clone(&self.trust));
+            let greeter = Greeter::new(tls, files.clients);
+            let service = web::Service {
+                greet: move |stream| greeter.clone().greet(stream),
+                answer: move |request| tiles.clone().answer(request),
+                limits: web::Limits::default(),
+            };
+            watchers.spawn(web::serve(files.socket, service, std::future::pending()));
+            if let Some(certificate) = files.certificate {
+                let report = report("the certificate of the ledger's HTTPS server");
+                watchers.spawn(certificate.watch(LOOK, Arc::clone(&self.now), report));
+            }
+        }
+        if !self.options.no_revoke {
+            let witnesses = std::mem::take(&mut self.witnesses);
+            watchers.spawn(witnesses.run(Arc::clone(&self.engine)));
+        }
+        Ok(())
+    }
+}
+
+fn report(what: &'static str) -> impl Fn(SvidChange) + Send {
+    move |change| match change {
+        SvidChange::Replaced => tracing::info!("{what} was replaced"),
+        SvidChange::Kept(error) => {
+            tracing::warn!(%error, "{what} cannot be read; the old one is kept");
+        }
+    }
+}
+
+impl Files {
+    async fn open(https: &LedgerHttps, now: u64) -> Result<Self, BrokerError> {
+        let own = https.certificate.clone();
+        let own = own.map(|(chain, key)| ServerSvid::load(SvidFiles { chain, key }, now));
+        let certificate = own.transpose().map_err(BrokerError::Https)?;
+        Ok(Self {
+            socket: listen(https.listen).await?,
+            clients: https.clients,
+            certificate: certificate.map(Arc::new),
+        })
     }
 }
 

@@ -20,3 +20,4 @@ pub mod telemetry;
 pub mod tls;
 pub mod trust;
 pub mod web;
+pub mod witness;

@@ -37,7 +37,7 @@ fn whole(problems: &mut Problems<'_>, raw: &raw::Config) -> Option<Config> {
     let targets = targets(problems, &raw.target, &known);
     let auditors = auditors(problems, &raw.auditor, &known);
     let limits = limits(problems, &raw.limits);
-    let ledger = ledger(problems, &raw.ledger);
+    let ledger = ledger(problems, &raw.ledger, &limits);
     let telemetry = telemetry(problems, &raw.telemetry);
     Some(Config {
         broker: broker?,

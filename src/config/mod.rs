@@ -26,7 +26,7 @@ use quietus_identity::TrustDomain;
 
 pub use client::ClientConfig;
 pub use error::{ConfigError, Problem};
-pub use ledger::Ledger;
+pub use ledger::{Ledger, LedgerClients, LedgerHttps, LedgerWitness};
 pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;

@@ -21,11 +21,13 @@ mod operate;
 mod pending;
 mod receipt;
 mod record;
+mod retention;
 mod revoke;
 mod start;
 mod targets;
 mod timekeeper;
 mod trace;
+mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -65,6 +67,7 @@ pub use receipt::Signed;
 pub use revoke::{Revoked, Target};
 pub use start::{Mode, StartError};
 pub use targets::{Checked, Swept, TargetState};
+pub use witness::CosignError;
 
 /// How often a plan is made anew before the caller is asked to try later.
 const ATTEMPTS: usize = 200;
@@ -79,6 +82,7 @@ pub struct Engine {
     policy: ArcSwap<PolicySet>,
     keys: Arc<Keys>,
     evidence: Arc<Evidence>,
+    witnesses: witness::Witnesses,
     shared: Shared,
     targets: Arc<targets::Targets>,
     /// Told whenever a target has answered a revocation.

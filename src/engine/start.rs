@@ -139,6 +139,7 @@ impl Engine {
             ),
             keys,
             evidence,
+            witnesses: super::witness::Witnesses::new(&config.ledger),
             shared,
             targets,
             confirmed: tokio::sync::Notify::new(),

@@ -19,6 +19,8 @@ const AT_ONCE: usize = 64;
 const TICK: Duration = Duration::from_millis(100);
 /// How often everything else is looked after.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// How often what is past its retention is looked for.
+const PRUNING: Duration = Duration::from_secs(3_600);
 /// How far effective time may run ahead of the wall clock, or a clock jump, before it is worth a word.
 const ANOMALY: Duration = Duration::from_secs(2);
 /// How old the recorded high-water mark may become.
@@ -67,7 +69,11 @@ impl Engine {
         if self.maintenance {
             return std::future::pending().await;
         }
-        tokio::join!(self.end_what_is_due(), self.keep_up());
+        tokio::join!(
+            self.end_what_is_due(),
+            self.keep_up(),
+            self.forget_what_is_old()
+        );
     }
 
     async fn end_what_is_due(self: &Arc<Self>) {
@@ -91,6 +97,16 @@ impl Engine {
             tick.tick().await;
             if let Err(error) = self.upkeep(&mut watched).await {
                 tracing::error!(%error, "upkeep failed; trying again");
+            }
+        }
+    }
+
+    async fn forget_what_is_old(&self) {
+        let mut tick = every(PRUNING);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.prune().await {
+                tracing::error!(%error, "old entries could not be pruned; trying again in an hour");
             }
         }
     }

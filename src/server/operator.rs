@@ -280,6 +280,8 @@ impl Front {
         let trust_domains = self.trust.status();
         let broken = trust_domains.iter().filter(|domain| domain.error.is_some());
         degraded.extend(broken.map(|domain| format!("trust_bundle:{}", domain.domain)));
+        let behind = self.engine.witnesses_behind();
+        degraded.extend(behind.iter().map(|name| format!("witness_behind:{name}")));
         for target in &targets {
             let name = &target.name;
             match target.configured {

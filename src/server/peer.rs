@@ -33,7 +33,7 @@ struct Checked {
 
 impl Peer {
     /// `bundles` are those that `svid` was verified by.
-    pub(super) fn new(remote: SocketAddr, svid: VerifiedSvid, bundles: &Arc<TrustBundles>) -> Self {
+    pub(crate) fn new(remote: SocketAddr, svid: VerifiedSvid, bundles: &Arc<TrustBundles>) -> Self {
         let checked = Checked {
             svid,
             bundles: Arc::clone(bundles),

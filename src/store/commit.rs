@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use quietus_core::{AgentId, Digest, Guards, Lease, Task, TaskId, Timestamp};
 use quietus_ledger::Draft;
+use quietus_ledger::note::Cosigner;
 use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -54,8 +55,8 @@ pub struct Commit {
     pub texts: Vec<(Digest, Option<SaltedText>)>,
     /// Whether the head of the tree is to be signed, if it has grown since it was last signed.
     pub checkpoint: bool,
-    /// A checkpoint that is kept, with more signatures than it had.
-    pub cosigned: Option<(u64, Vec<u8>)>,
+    /// What a witness says of a checkpoint.
+    pub cosigned: Option<Cosigned>,
     /// Entries to forget.
     pub prune: Option<Prune>,
     /// Whether it gives someone more authority, and so stops when the disk is short of space.
@@ -88,6 +89,19 @@ pub struct Prune {
     pub through: u64,
     /// What was kept beside them.
     pub attachments: Vec<Digest>,
+}
+
+/// A witness's answer, which was found good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosigned {
+    /// The size of the tree.
+    pub size: u64,
+    /// The checkpoint that the witness was shown.
+    pub note: Vec<u8>,
+    /// Its signature lines.
+    pub lines: Vec<u8>,
+    /// Its key. Lines of others are ignored.
+    pub witness: Cosigner,
 }
 
 /// The settings of a target, encoded; none if they are to be forgotten.

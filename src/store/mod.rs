@@ -26,7 +26,7 @@ use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use commit::PURGED;
-pub use commit::{Change, Commit, Committed, Kept, Prune, Read, Retry, Then};
+pub use commit::{Change, Commit, Committed, Cosigned, Kept, Prune, Read, Retry, Then};
 pub use disk::{Disk, FileDisk, Space};
 pub use ledger::SignedHead;
 pub use rows::{Answer, Effect, Header, Held, RequestKey, RequestRow};

@@ -28,6 +28,8 @@ pub(super) const CHECKPOINTS: TableDefinition<u64, Bytes> = TableDefinition::new
 /// SHA-256 → what an entry refers to.
 pub(super) const ATTACHMENTS: TableDefinition<&[u8; 32], Bytes> =
     TableDefinition::new("attachments");
+/// SHA-256 → the last entry that refers to it.
+pub(super) const ATTACHED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("attached");
 /// Commitment → salt and text.
 pub(super) const TEXTS: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("texts");
 /// Entries in a bundle.

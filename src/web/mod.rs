@@ -2,7 +2,10 @@
 //!
 //! Connections are strangers': bounded in number, in time and in what they may send. Request bodies are never read.
 
+pub mod client;
+mod guest;
 mod metrics;
+mod tiles;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,7 +24,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+pub use guest::{Greeted, Greeter, Guest};
 pub use metrics::Metrics;
+pub use tiles::Tiles;
 
 /// An answer.
 pub type Answer = Response<Full<Bytes>>;
@@ -66,6 +71,15 @@ pub struct Service<G, H> {
     pub limits: Limits,
 }
 
+/// A stream that can say who is on it.
+pub trait Introduce {
+    /// Puts it into the extensions of every request that comes on the stream.
+    fn introduce(&self, _extensions: &mut http::Extensions) {}
+}
+
+/// Nobody in particular.
+impl Introduce for TcpStream {}
+
 /// Serves until `stop` is ready; then connections are cut off.
 pub async fn serve<G, Greeting, S, H, Answering>(
     socket: TcpListener,
@@ -74,7 +88,7 @@ pub async fn serve<G, Greeting, S, H, Answering>(
 ) where
     G: Fn(TcpStream) -> Greeting,
     Greeting: Future<Output = io::Result<S>> + Send + 'static,
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Introduce + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
     Answering: Future<Output = Answer> + Send + 'static,
 {
@@ -110,14 +124,17 @@ async fn keep<S, H, Answering>(
     limits: Limits,
     _place: OwnedSemaphorePermit,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Introduce + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> Answering,
     Answering: Future<Output = Answer>,
 {
     let Ok(Ok(stream)) = tokio::time::timeout(limits.greeting, greeting).await else {
         return;
     };
-    let answering = service_fn(|request| {
+    let mut who = http::Extensions::new();
+    stream.introduce(&mut who);
+    let answering = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().extend(who.clone());
         let answer = answer(request);
         async { Ok::<_, Infallible>(answer.await) }
     });

@@ -1,6 +1,7 @@
 //! A whole broker in this process: real sockets, real mTLS, a real store, and a clock that is moved by hand.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -41,6 +42,8 @@ pub struct Serving {
     pub address: String,
     /// Where its metrics are, if it has any.
     pub metrics: Option<std::net::SocketAddr>,
+    /// Where the ledger's files are served, if they are.
+    pub files: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), BrokerError>>,
 }
@@ -94,6 +97,7 @@ impl World {
         let broker = Broker::start(config, time, options).await?;
         let address = format!("127.0.0.1:{}", broker.local_addr().unwrap().port());
         let metrics = broker.metrics_addr();
+        let files = broker.ledger_addr();
         let engine = Arc::clone(broker.engine());
         let trust = Arc::clone(broker.trust());
         let (stop, stopped) = oneshot::channel();
@@ -105,6 +109,7 @@ impl World {
             trust,
             address,
             metrics,
+            files,
             stop: Some(stop),
             running,
         })
