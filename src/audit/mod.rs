@@ -1,6 +1,8 @@
 //! Reading the evidence: the ledger's entries and what they name by digest, from a broker or from a copy of its log.
 
 mod remote;
+pub mod replay;
+pub mod walk;
 
 use quietus_core::Digest;
 

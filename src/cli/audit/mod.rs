@@ -1,6 +1,7 @@
 //! `quietus audit`
 
 mod checkpoint;
+mod replay;
 
 use clap::{Args, Subcommand};
 
@@ -11,8 +12,9 @@ use crate::audit::{Log, Remote};
 /// Reads the evidence: what happened, who did it, under which policy, and that nothing was altered
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Example:
-  quietus audit checkpoint")]
+Examples:
+  quietus audit checkpoint
+  quietus audit replay")]
 pub struct AuditArgs {
     #[command(subcommand)]
     command: Command,
@@ -21,10 +23,12 @@ pub struct AuditArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     Checkpoint(checkpoint::CheckpointArgs),
+    Replay(replay::ReplayArgs),
 }
 
 pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
     match args.command {
+        Command::Replay(args) => replay::run(globals, &args).await,
         Command::Checkpoint(args) => checkpoint::run(globals, &args).await.map(Exit::from),
     }
 }
