@@ -2,6 +2,7 @@
 
 mod remote;
 pub mod replay;
+pub mod report;
 pub mod walk;
 
 use quietus_core::Digest;

@@ -94,9 +94,16 @@ pub async fn restore(
 /// # Errors
 /// If the log cannot be read, or has no checkpoint.
 pub async fn size(log: &Log) -> anyhow::Result<u64> {
-    let note = log.checkpoint().await?;
-    let note = String::from_utf8(note).context("the newest checkpoint is not text")?;
+    Ok(unsigned(&log.checkpoint().await?)?.size)
+}
+
+/// What a signed checkpoint says, whoever signed it.
+///
+/// # Errors
+/// If it is none.
+pub fn unsigned(note: &[u8]) -> anyhow::Result<Checkpoint> {
+    let note = std::str::from_utf8(note).context("the newest checkpoint is not text")?;
     let text = note.split_inclusive("\n\n").next().unwrap_or_default();
     let checkpoint = Checkpoint::parse(text.strip_suffix('\n').unwrap_or(text));
-    Ok(checkpoint.context("the newest checkpoint is none")?.size)
+    checkpoint.context("the newest checkpoint is none")
 }

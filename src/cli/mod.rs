@@ -37,6 +37,7 @@ mod tests;
 mod text;
 mod thaw;
 mod view;
+mod vkeys;
 mod words;
 
 use std::future::Future;

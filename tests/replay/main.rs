@@ -8,4 +8,5 @@ mod rng;
 
 mod asked;
 mod command;
+mod report;
 mod rounds;

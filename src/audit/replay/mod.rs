@@ -150,7 +150,11 @@ impl Replay {
         })
     }
 
-    async fn feed(
+    /// Fetches what this entry needs, and takes it.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn feed(
         &mut self,
         log: &Log,
         sealed: &Sealed,

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod replay;
+mod report;
 
 use clap::{Args, Subcommand};
 
@@ -24,11 +25,13 @@ pub struct AuditArgs {
 enum Command {
     Checkpoint(checkpoint::CheckpointArgs),
     Replay(replay::ReplayArgs),
+    Report(report::ReportArgs),
 }
 
 pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
     match args.command {
         Command::Replay(args) => replay::run(globals, &args).await,
+        Command::Report(args) => report::run(globals, &args).await,
         Command::Checkpoint(args) => checkpoint::run(globals, &args).await.map(Exit::from),
     }
 }
