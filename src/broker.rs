@@ -32,6 +32,8 @@ pub struct Options {
     pub no_revoke: bool,
     /// Serve an echo, for benchmarks.
     pub echo: bool,
+    /// Let no tree grow over the ledger, for benchmarks.
+    pub without_tree: bool,
 }
 
 /// A broker that is ready and listens, but answers nobody yet.
@@ -106,6 +108,7 @@ impl Broker {
         let mode = Mode {
             accept_restored: options.accept_restored,
             maintenance: options.no_revoke,
+            without_tree: options.without_tree,
         };
         let engine = Engine::start(config, id.clone(), Arc::clone(&trust), time, mode).await?;
         let clock = Arc::clone(&engine);

@@ -28,6 +28,7 @@ fn options(inside: &Inside) -> Options {
         cache_bytes: 8 << 20,
         min_free_bytes: 1 << 20,
         accept_restored: false,
+        without_tree: false,
     }
 }
 

@@ -10,3 +10,5 @@ mod inside;
 mod opening;
 #[path = "store/rows.rs"]
 mod rows;
+#[path = "store/tree.rs"]
+mod tree;

@@ -44,6 +44,8 @@ pub struct Mode {
     pub accept_restored: bool,
     /// Only show what is there: end nothing, grant nothing, and leave an older copy of a store as undecided as it is.
     pub maintenance: bool,
+    /// Let no tree grow over the ledger, for benchmarks: such a store does not open any more.
+    pub without_tree: bool,
 }
 
 impl Engine {
@@ -60,7 +62,7 @@ impl Engine {
             cache_bytes: config.store.cache_bytes,
             min_free_bytes: config.store.min_free_bytes,
             accept_restored: mode.accept_restored,
-            without_tree: false,
+            without_tree: mode.without_tree,
         })?;
         Self::start_in(store, config, broker, trust, time, mode, &build).await
     }

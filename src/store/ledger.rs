@@ -1,6 +1,7 @@
 //! Reading the ledger as of one commit: entries, the tree over them, and what is kept beside them.
 
 use quietus_core::Digest;
+use quietus_ledger::Sealed;
 use quietus_ledger::merkle::{self, Hash, ProofError};
 use quietus_ledger::tiles::{self, Kind, Tile, TileNodes};
 use redb::ReadableTable;
@@ -42,6 +43,26 @@ impl Snapshot {
             entries.push(row?.1.value().to_vec());
         }
         Ok(entries)
+    }
+
+    /// The same entries, parsed, with what was too large for them put back.
+    pub fn whole_entries(&self, from: u64, most: usize) -> Result<Vec<Sealed>, StoreError> {
+        let entries = self.entries(from, most)?;
+        entries.iter().map(|entry| self.whole(entry)).collect()
+    }
+
+    fn whole(&self, entry: &[u8]) -> Result<Sealed, StoreError> {
+        let broken = |_| StoreError::Row { table: "ledger" };
+        let mut sealed = Sealed::parse(entry).map_err(broken)?;
+        for (name, attached) in sealed.entry.attached.clone() {
+            let missing = || StoreError::Row {
+                table: "attachments",
+            };
+            let digest = attached.sha256.parse().map_err(|_| missing())?;
+            let list = self.attachment(digest)?.ok_or_else(missing)?;
+            sealed.entry.restore(&name, &list).map_err(broken)?;
+        }
+        Ok(sealed)
     }
 
     /// A tile of the tree, or a bundle of entries; none if the tree does not reach so far or the entries were pruned.

@@ -267,9 +267,6 @@ pub fn of(selector: v1::selector::Of) -> Option<v1::Selector> {
 
 /// Every entry of the ledger, parsed, from a store that nobody has open.
 pub fn ledger(engine: &Engine) -> Vec<quietus_ledger::Sealed> {
-    let entries = engine.store().read().entries(1, usize::MAX).unwrap();
-    entries
-        .iter()
-        .map(|entry| quietus_ledger::Sealed::parse(entry).unwrap())
-        .collect()
+    let snapshot = engine.store().read();
+    snapshot.whole_entries(1, usize::MAX).unwrap()
 }
