@@ -143,7 +143,7 @@ impl Asked {
     }
 
     async fn reload(&mut self, rng: &mut Rng) {
-        self.adopt(rng.pick(&POLICIES)).await;
+        self.adopt(POLICIES[rng.below(POLICIES.len())]).await;
     }
 
     pub async fn adopt(&mut self, policies: &str) {

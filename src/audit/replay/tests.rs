@@ -233,9 +233,11 @@ fn altered_facts_are_found_when_they_matter() {
     });
 }
 
+type Alter = fn(&mut Entry);
+
 #[test]
 fn what_cannot_be_decided_again_is_found() {
-    let cases: [(fn(&mut Entry), &str); 5] = [
+    let cases: [(Alter, &str); 5] = [
         (|entry| entry.facts = None, "facts that they rest on"),
         (|entry| entry.agent = None, "no agent"),
         (|entry| entry.policy = None, "no digest"),
