@@ -8,6 +8,9 @@ mod remote;
 pub mod select;
 mod served;
 pub mod story;
+pub mod replay;
+pub mod report;
+pub mod walk;
 
 use quietus_core::Digest;
 

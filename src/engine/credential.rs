@@ -233,7 +233,7 @@ impl Engine {
                 return self.plan_refusal(&task, entry, reason, message, once, now);
             }
         };
-        let site = self.targets.site(&question.target.name)?;
+        let site = self.targets.site(question.target())?;
         let guards = self.store.guards();
         let grant = grant(svid, permit, site, ttl);
         let mut step = step(

@@ -8,6 +8,8 @@ mod export;
 mod follow;
 mod show;
 mod verify;
+mod replay;
+mod report;
 
 use clap::{Args, Subcommand};
 
@@ -21,6 +23,7 @@ use crate::audit::{Log, Remote};
 Examples:
   quietus audit copy copy/ && quietus audit verify copy/ --key ledger.vkey
   quietus audit show task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55
+  quietus audit replay copy/
   quietus audit follow --event request.refused")]
 pub struct AuditArgs {
     #[command(subcommand)]
@@ -37,10 +40,14 @@ enum Command {
     Follow(follow::FollowArgs),
     Show(show::ShowArgs),
     Verify(verify::VerifyArgs),
+    Replay(replay::ReplayArgs),
+    Report(report::ReportArgs),
 }
 
 pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
     match args.command {
+        Command::Replay(args) => replay::run(globals, &args).await,
+        Command::Report(args) => report::run(globals, &args).await,
         Command::Checkpoint(args) => checkpoint::run(globals, &args).await.map(Exit::from),
         Command::Erase(args) => erase::run(globals, args).await.map(Exit::from),
         Command::Text(args) => text::run(globals, args).await.map(Exit::from),
