@@ -9,8 +9,8 @@ mod status;
 pub use credential::{credential, key_request};
 pub use message::{lease, maybe_timestamp, pages, receipt, selector_of, target, task, timestamp};
 pub use read::{
-    body, digest, duration, known, lease_id, length, page_token, scopes, selector, spiffe_id,
-    target_name, task_id, wide_selector,
+    action, body, digest, duration, erasure, known, lease_id, length, moment, page_token, scopes,
+    selector, sha256, spiffe_id, target_name, task_id, wide_selector,
 };
 pub use status::{DOMAIN, refused, status};
 

@@ -13,7 +13,7 @@ use crate::api::DOMAIN;
 use crate::client::ConnectError;
 
 /// Every exit code and what it means.
-pub const CODES: [(Exit, &str); 12] = [
+pub const CODES: [(Exit, &str); 13] = [
     (Exit::Done, "done"),
     (Exit::Failed, "failed"),
     (Exit::Usage, "wrong usage"),
@@ -35,6 +35,10 @@ pub const CODES: [(Exit, &str); 12] = [
         Exit::Unproven,
         "the evidence does not verify, or a decision replays differently",
     ),
+    (
+        Exit::Different,
+        "another policy would decide differently (audit replay --policies)",
+    ),
     (Exit::StoreFailed, "the store failed (serve)"),
     (Exit::Interrupted, "interrupted"),
     (Exit::BrokenPipe, "nobody reads the output any more"),
@@ -53,6 +57,7 @@ pub enum Exit {
     Unreachable = 6,
     Unconfirmed = 7,
     Unproven = 8,
+    Different = 9,
     StoreFailed = 74,
     Interrupted = 130,
     BrokenPipe = 141,

@@ -14,7 +14,7 @@ use quietus_policy::Permit;
 
 use super::decide::{Question, Verdict, denial, task_facts};
 use super::open::with_request;
-use super::record::drafts;
+use super::record::{drafts, trace_of, untouched};
 use super::targets::Site;
 use super::trace::Asking;
 use super::{Engine, Error, Once, Plan, caller_of, load, view};
@@ -169,6 +169,9 @@ impl Engine {
         granted: Result<Granted, Error>,
     ) -> Result<Issued, Error> {
         let issued = match granted {
+            Ok(granted) if granted.lease().enforced == Enforced::AtBroker => {
+                self.make(granted).await
+            }
             Ok(granted) => asking.making(self.make(granted)).await,
             Err(error) => Err(error),
         };
@@ -230,7 +233,7 @@ impl Engine {
                 return self.plan_refusal(&task, entry, reason, message, once, now);
             }
         };
-        let site = self.targets.site(&question.target.name)?;
+        let site = self.targets.site(question.target())?;
         let guards = self.store.guards();
         let grant = grant(svid, permit, site, ttl);
         let mut step = step(
@@ -300,12 +303,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Plan<Result<T, Error>>, Error> {
         entry.refusal = Some(reason.to_owned());
-        entry.task = Some(quietus_ledger::Task {
-            id: task.id.to_string(),
-            state: task.state_name().to_owned(),
-            version: task.version,
-            ..Default::default()
-        });
+        entry.task = Some(untouched(task));
+        entry.trace = Some(trace_of(task, true));
         let mut commit = Commit {
             now,
             // The entry shows the task, so it must be as it is shown.
@@ -388,6 +387,14 @@ impl Engine {
             return Err(Error::invalid("scopes", "one is there twice"));
         }
         Ok(first.target().clone())
+    }
+}
+
+impl Granted {
+    fn lease(&self) -> &Lease {
+        match self {
+            Self::New(order, _) | Self::Before(order) => order.lease(),
+        }
     }
 }
 

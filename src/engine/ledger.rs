@@ -235,7 +235,7 @@ fn first_of(snapshot: &Snapshot, task: TaskId) -> Result<u64, Error> {
 }
 
 /// The first 48 bits of a UUIDv7 (RFC 9562 section 5.7).
-fn opened_at(task: TaskId) -> u64 {
+pub(super) fn opened_at(task: TaskId) -> u64 {
     let mut millis = [0; 8];
     millis[2..].copy_from_slice(&task.to_bytes()[..6]);
     u64::from_be_bytes(millis)

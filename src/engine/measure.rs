@@ -63,6 +63,9 @@ impl Engine {
             live_here = live_here.saturating_sub(held.live);
             revoking_here = revoking_here.saturating_sub(held.revoking);
         }
+        for site in self.targets.sites() {
+            live.entry(site.target.kind().as_str()).or_default();
+        }
         *live.entry("jwt").or_default() += live_here;
         *revoking.entry("jwt").or_default() += revoking_here;
         let mut family = Family::gauge("leases", "Leases that are not confirmed dead");

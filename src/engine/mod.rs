@@ -4,9 +4,11 @@
 //! read-set, and made again if somebody else was faster. Nothing here takes a lock, and nothing secret is made
 //! before its commit.
 
+mod action;
 mod credential;
 mod decide;
 mod end;
+mod erase;
 mod explain;
 mod introspect;
 mod ledger;
@@ -49,7 +51,9 @@ use crate::store::{Answer, Change, Commit, CommitError, Retry, Snapshot, Store, 
 use crate::telemetry::Telemetry;
 use crate::trust::Trust;
 
+pub use action::{ActionReport, ActionResult};
 pub use credential::{Issued, RequestOrder};
+pub use erase::Erasure;
 pub use explain::Explained;
 pub use introspect::Active;
 pub use ledger::{Entries, Portion, Proof};
@@ -263,6 +267,10 @@ impl Engine {
         entry.refusal = Some(refusal);
         if let Some(task) = task {
             entry.detail.insert("task".to_owned(), task.to_string());
+            // What others reach for is not of their trace.
+            let own = self.load_own(svid, task, Load::Nothing).ok();
+            let trace = own.map(|(task, _)| record::trace_of(&task, true));
+            entry.trace = trace.or(entry.trace);
         }
         let plan = || {
             let now = self.now();

@@ -13,12 +13,16 @@ use quietus_core::{
 };
 
 use super::decide::{Question, Verdict};
+use super::ledger::opened_at;
 use super::{Engine, Error};
 use crate::clock::Stopwatch;
 use crate::issuers::Failure;
 use crate::store::{Commit, Read};
 use crate::telemetry::span::{SpanId, new_id, of_revocation, of_task};
-use crate::telemetry::{Outcome, Span, SpanKind, Spans, Telemetry, TraceContext, current, within};
+use crate::telemetry::{
+    Outcome, Span, SpanKind, Spans, Telemetry, ToolCall, TraceContext, current, tool_call_span,
+    within,
+};
 
 const NANOSECONDS: u64 = 1_000_000;
 
@@ -218,6 +222,16 @@ impl Engine {
         answer
     }
 
+    /// A tool call was reported: a part of what its reporter says, if that is of the task's trace, or else of the task.
+    pub fn trace_tool_call(&self, task: TaskId, call: &ToolCall<'_>) {
+        let Some((spans, context)) = self.telemetry.spans().zip(self.context(task)) else {
+            return;
+        };
+        let caller = current().filter(|caller| caller.trace() == context.trace());
+        let span = tool_call_span(call, caller.unwrap_or(context));
+        spans.put(span.with("quietus.task.id", task.to_string()));
+    }
+
     /// The kind of credentials that a target makes.
     pub(super) fn kind_at(&self, target: &TargetName) -> &'static str {
         let site = self.targets.named(target);
@@ -226,7 +240,15 @@ impl Engine {
 
     /// The place of a task's own span.
     fn context(&self, task: TaskId) -> Option<TraceContext> {
-        self.telemetry.context_of(task)
+        let context = self.telemetry.context_of(task)?;
+        if opened_at(task) >= self.started_at.0 {
+            return Some(context);
+        }
+        // Of what was opened before this start nothing is remembered; the task itself has its trace.
+        let task = self.store.read().task(task).ok().flatten();
+        let trace = task.map_or(context.trace(), |task| task.trace);
+        let flags = u8::from(context.is_sampled());
+        TraceContext::new(trace, context.span(), flags)
     }
 
     fn traced(&self, task: TaskId, begun: Option<Begun>) -> Option<(&Spans, TraceContext, Begun)> {
@@ -286,7 +308,7 @@ impl Asking<'_> {
         spans.put(decision);
     }
 
-    /// Makes what was asked for, as a part of this request.
+    /// Has a target make what was asked for, as a part of this request.
     pub(super) async fn making<T>(&self, making: impl Future<Output = T>) -> T {
         let context = self.engine.context(self.task);
         let id = self.begun.map(|begun| begun.id);
@@ -299,7 +321,10 @@ impl Asking<'_> {
 
     /// The request is answered: with a lease, or with a word for why not.
     pub(super) fn answered(&self, answer: Result<&Lease, &Error>) {
-        let Some((spans, context, begun)) = self.engine.traced(self.task, self.begun) else {
+        // Whoever reaches for what is not there, or not its own, is not in its trace.
+        let is_there = !matches!(answer, Err(Error::NotFound(_)));
+        let begun = self.begun.filter(|_| is_there);
+        let Some((spans, context, begun)) = self.engine.traced(self.task, begun) else {
             return;
         };
         let mut span = begun.over(context.trace(), "issue").kind(SpanKind::Server);

@@ -14,7 +14,6 @@ use super::caller::{Caller, caller};
 use crate::api::v1::broker_server::Broker;
 use crate::api::{self, v1};
 use crate::engine::{Engine, Hold, Issued, Once, OpenRequest, RequestOrder};
-use crate::telemetry::within;
 
 type Held = Pin<Box<dyn Stream<Item = Result<v1::HoldTaskResponse, Status>> + Send>>;
 
@@ -49,11 +48,15 @@ impl Broker for Front {
             duration: api::duration("duration", request.duration).map_err(api::status)?,
             heartbeat: api::duration("heartbeat_interval", request.heartbeat_interval)
                 .map_err(api::status)?,
+            prompt: api::sha256("prompt_sha256", &request.prompt_sha256).map_err(api::status)?,
             purpose: request.purpose,
             ticket: request.ticket,
         };
-        let opening = self.engine.open_task(&caller.svid, open, once);
-        let opened = within(caller.trace, opening).await.map_err(api::status)?;
+        let opened = self
+            .engine
+            .open_task(&caller.svid, open, once)
+            .await
+            .map_err(api::status)?;
         Ok(Response::new(v1::OpenTaskResponse {
             task: Some(api::task(&opened.task)),
             bound: opened.bound.to_owned(),
@@ -113,8 +116,10 @@ impl Broker for Front {
             ttl: api::duration("ttl", request.ttl).map_err(api::status)?,
             key: api::key_request(request.key).map_err(api::status)?,
         };
-        let asking = self.engine.request_credential(&caller.svid, order, once);
-        let issued = within(caller.trace, asking).await;
+        let issued = self
+            .engine
+            .request_credential(&caller.svid, order, once)
+            .await;
         let (lease, credential) = handed_over(&self.engine, &caller, issued.map_err(api::status)?);
         Ok(Response::new(v1::RequestCredentialResponse {
             lease,
@@ -131,8 +136,7 @@ impl Broker for Front {
         let once = once!("RenewLease", caller, request);
         let id = api::lease_id(&request.lease_id).map_err(api::status)?;
         let ttl = api::duration("ttl", request.ttl).map_err(api::status)?;
-        let asking = self.engine.renew_lease(&caller.svid, id, ttl, once);
-        let issued = within(caller.trace, asking).await;
+        let issued = self.engine.renew_lease(&caller.svid, id, ttl, once).await;
         let (lease, credential) = handed_over(&self.engine, &caller, issued.map_err(api::status)?);
         Ok(Response::new(v1::RenewLeaseResponse { lease, credential }))
     }
@@ -157,9 +161,19 @@ impl Broker for Front {
 
     async fn record_action(
         &self,
-        _request: Request<v1::RecordActionRequest>,
+        request: Request<v1::RecordActionRequest>,
     ) -> Result<Response<v1::RecordActionResponse>, Status> {
-        Err(Status::unimplemented("RecordAction"))
+        let caller = caller(&request)?;
+        let mut request = request.into_inner();
+        // Not part of the digest that is kept of the request: it would tell of the text when that is erased.
+        let text = std::mem::take(&mut request.text);
+        let once = once!("RecordAction", caller, request);
+        let report = api::action(request, text).map_err(api::status)?;
+        let recorded = self.engine.record_action(&caller.svid, report, once).await;
+        let commitment = recorded.map_err(api::status)?;
+        Ok(Response::new(v1::RecordActionResponse {
+            commitment: commitment.map(|it| it.to_string()).unwrap_or_default(),
+        }))
     }
 
     async fn close_task(

@@ -5,24 +5,20 @@ use tonic::{Request, Status};
 
 use super::Front;
 use super::peer::{Peer, peer};
-use crate::telemetry::TraceContext;
 
 /// A caller whose SVID was good when the request arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) svid: VerifiedSvid,
     peer: Peer,
-    /// Which trace the request is a part of, as its caller says.
-    pub(super) trace: Option<TraceContext>,
 }
 
 /// The caller that the [`Authenticate`](super::Authenticate) interceptor has verified for this very request.
 pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let svid = request.extensions().get::<VerifiedSvid>().cloned();
     let peer = peer(request).cloned();
-    let trace = request.extensions().get().copied();
     match (svid, peer) {
-        (Some(svid), Some(peer)) => Ok(Caller { svid, peer, trace }),
+        (Some(svid), Some(peer)) => Ok(Caller { svid, peer }),
         _ => Err(Status::unauthenticated(
             "the request came without an X.509-SVID",
         )),

@@ -126,6 +126,10 @@ impl Attempt<'_, '_> {
             Read::Guards(epoch) => self.epoch == *epoch,
             Read::Policy(digest) => self.header.policy == digest.0,
             Read::Unused(key) => self.unused(*key, now)?,
+            Read::Text(commitment) => {
+                let texts = self.tables.write.open_table(rows::TEXTS)?;
+                texts.get(&commitment.0)?.is_some()
+            }
             Read::OpenTasksBelow(agent, limit) => {
                 let open = self.tables.agents.get(agent.0.as_str())?;
                 match open.is_some_and(|open| open.value() >= *limit) {
@@ -190,7 +194,7 @@ impl Attempt<'_, '_> {
         for (digest, text) in commit.texts {
             let mut texts = self.tables.write.open_table(rows::TEXTS)?;
             match text {
-                Some(row) => texts.insert(&digest.0, row.as_slice())?,
+                Some(text) => texts.insert(&digest.0, text.row())?,
                 None => texts.remove(&digest.0)?,
             };
         }

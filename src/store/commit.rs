@@ -15,6 +15,7 @@ use super::apply::{Attempt, Tables, begin};
 use super::mark::Mark;
 use super::rows::{Header, RequestKey, RequestRow};
 use super::snapshot::Snapshot;
+use super::text::SaltedText;
 use super::tree::{Notary, Tree};
 use super::{CommitError, StoreError};
 use crate::telemetry::Commits;
@@ -51,7 +52,7 @@ pub struct Commit {
     /// What to record.
     pub entries: Vec<Draft>,
     /// Texts that are to be kept under their commitments, and of those that are to be erased.
-    pub texts: Vec<(Digest, Option<Vec<u8>>)>,
+    pub texts: Vec<(Digest, Option<SaltedText>)>,
     /// Whether the head of the tree is to be signed, if it has grown since it was last signed.
     pub checkpoint: bool,
     /// What a witness says of a checkpoint.
@@ -117,6 +118,8 @@ pub enum Read {
     Policy(Digest),
     /// The idempotency key was unused.
     Unused(RequestKey),
+    /// There was a text under this commitment.
+    Text(Digest),
     /// The agent had fewer open tasks than this.
     OpenTasksBelow(AgentId, u32),
 }

@@ -11,6 +11,7 @@ mod ledger;
 mod mark;
 mod rows;
 mod snapshot;
+mod text;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub use disk::{Disk, FileDisk, Space};
 pub use ledger::SignedHead;
 pub use rows::{Answer, Effect, Header, Held, RequestKey, RequestRow};
 pub use snapshot::{Due, Outgoing, Page, Snapshot};
+pub use text::{SALT, SaltedText};
 pub use tree::Notary;
 
 use crate::telemetry::Commits;

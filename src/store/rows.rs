@@ -281,6 +281,8 @@ pub enum Answer {
     Rotated(String, String),
     /// It was refused, with this reason and message.
     Refused(String, String),
+    /// It recorded an action, and kept a text under this commitment if there was one.
+    Action(Option<Digest>),
 }
 
 /// What is still to do at a target.

@@ -19,7 +19,7 @@ pub use tool::{ToolCall, tool_call_span};
 pub use wire::About;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quietus_core::TaskId;
@@ -78,8 +78,8 @@ pub struct Commits {
 
 /// A transaction under way: counted when this is dropped.
 #[derive(Debug)]
-pub struct Committing<'a> {
-    commits: &'a Commits,
+pub struct Committing {
+    commits: Arc<Commits>,
     size: usize,
     watch: Stopwatch,
 }
@@ -212,9 +212,9 @@ impl Default for Commits {
 
 impl Commits {
     /// A transaction of so many commits begins.
-    pub fn begin(&self, size: usize) -> Committing<'_> {
+    pub fn begin(self: &Arc<Self>, size: usize) -> Committing {
         Committing {
-            commits: self,
+            commits: Arc::clone(self),
             size,
             watch: Stopwatch::start(),
         }
@@ -235,7 +235,7 @@ impl Commits {
     }
 }
 
-impl Drop for Committing<'_> {
+impl Drop for Committing {
     fn drop(&mut self) {
         #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
         self.commits.sizes.observe(self.size as f64);

@@ -74,31 +74,23 @@ impl Exporter {
 
     /// Sends what comes; once it is told to stop, what is left.
     pub async fn run(mut self) {
-        let mut stopping = self.stopping.clone();
-        let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
-        tokio::select! {
-            () = stopped => {}
-            () = self.send_what_comes() => {}
-        }
-        self.send_the_rest().await;
+        self.send_what_comes().await;
+        // Once: whoever stops does not wait for a collector to come back.
+        self.send_waiting().await;
+        self.send_measures().await;
     }
 
     async fn send_what_comes(&mut self) {
         let mut gather = every(GATHER);
         let mut measure = every(MEASURE);
+        let mut stopping = self.stopping.clone();
         loop {
             tokio::select! {
+                () = told(&mut stopping) => return,
                 _ = gather.tick() => self.send_waiting().await,
                 _ = measure.tick() => self.send_measures().await,
             }
         }
-    }
-
-    /// Once: whoever stops does not wait for a collector to come back.
-    async fn send_the_rest(&mut self) {
-        self.failures = ATTEMPTS;
-        self.send_waiting().await;
-        self.send_measures().await;
     }
 
     async fn send_waiting(&mut self) {
@@ -122,7 +114,7 @@ impl Exporter {
         let loss = Loss::new(&self.telemetry, count);
         let request = wire::spans(&self.about, batch);
         let traces = self.traces.clone();
-        let sent = again(&mut self.failures, || {
+        let sent = again(&mut self.failures, &mut self.stopping, || {
             let (mut traces, request) = (traces.clone(), request.clone());
             async move { traces.export(request).await }
         });
@@ -169,23 +161,35 @@ impl Drop for Loss<'_> {
     }
 }
 
-/// Makes a call until it is answered or there is no point in it.
-async fn again<T, F>(failures: &mut u32, call: impl Fn() -> F) -> Option<T>
+/// Makes a call until it is answered or there is no point in it; once it is time to stop, no more than once.
+async fn again<T, F>(
+    failures: &mut u32,
+    stopping: &mut watch::Receiver<bool>,
+    call: impl Fn() -> F,
+) -> Option<T>
 where
     F: Future<Output = Result<Response<T>, Status>>,
 {
     let mut pause = PAUSE;
-    loop {
+    for attempt in 1.. {
         let answer = call().await;
         heed(failures, &answer);
         match answer {
             Ok(answer) => return Some(answer.into_inner()),
-            Err(status) if *failures < ATTEMPTS && may_pass(&status) => {}
-            Err(_) => return None,
+            Err(status) if attempt < ATTEMPTS && may_pass(&status) => {}
+            Err(_) => break,
         }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
+        tokio::select! {
+            () = told(stopping) => break,
+            () = tokio::time::sleep(pause) => pause *= 2,
+        }
     }
+    None
+}
+
+/// Waits until it is time to stop. If nobody is left who could say so, it is.
+async fn told(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// Says so the first time, and then ever more rarely. What the other side says is not repeated: it is unknown who that

@@ -144,7 +144,6 @@ fn pair(name: &str, value: any_value::Value) -> KeyValue {
     KeyValue {
         key: name.to_owned(),
         value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Serving {
     pub engine: Arc<Engine>,
     pub trust: Arc<Trust>,
     pub address: String,
+    /// Where its metrics are, if it has any.
+    pub metrics: Option<std::net::SocketAddr>,
     /// Where the ledger's files are served, if they are.
     pub files: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
@@ -94,6 +96,7 @@ impl World {
         let time = Arc::clone(&self.time) as Arc<dyn TimeSource>;
         let broker = Broker::start(config, time, options).await?;
         let address = format!("127.0.0.1:{}", broker.local_addr().unwrap().port());
+        let metrics = broker.metrics_addr();
         let files = broker.ledger_addr();
         let engine = Arc::clone(broker.engine());
         let trust = Arc::clone(broker.trust());
@@ -105,6 +108,7 @@ impl World {
             engine,
             trust,
             address,
+            metrics,
             files,
             stop: Some(stop),
             running,

@@ -15,6 +15,7 @@ mod load;
 mod mint;
 mod report;
 mod restart;
+mod verify;
 mod world;
 
 use std::path::PathBuf;

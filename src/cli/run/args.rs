@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -48,6 +49,9 @@ pub struct RunArgs {
     /// The work item; recorded and shown, never a policy input
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub ticket: String,
+    /// The prompt that the program is to carry out: its SHA-256 is recorded, and nothing else of it is sent
+    #[arg(long, value_name = "FILE")]
+    pub prompt_file: Option<PathBuf>,
     /// How long the program may take; the broker's configuration may allow less
     #[arg(long = "for", visible_alias = "duration", value_name = "TIME")]
     #[arg(value_parser = humantime::parse_duration)]

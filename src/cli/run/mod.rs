@@ -27,7 +27,7 @@ pub use args::RunArgs;
 use super::exit::{Complaint, Report, reason};
 use super::output::note;
 use super::session::{Globals, Session};
-use super::words::wire_duration;
+use super::words::{sha256_of, wire_duration};
 use crate::api::v1;
 use crate::client::ConnectError;
 use crate::issuers::Secret;
@@ -129,7 +129,7 @@ async fn open(session: &Session, trace: Trace, args: &RunArgs) -> anyhow::Result
         ticket: args.ticket.clone(),
         duration: wire_duration(args.duration)?,
         heartbeat_interval: None,
-        prompt_sha256: Vec::new(),
+        prompt_sha256: sha256_of(args.prompt_file.as_deref())?,
     };
     let mut broker = session.broker();
     let answer = session.answer(broker.open_task(trace.on(request))).await?;
