@@ -136,7 +136,7 @@ async fn what_is_not_in_the_ledger_is_not_shown() {
     grow_to(&stage, 600).await;
     settled(&stage).await;
     prune(&stage, 256).await;
-    let told_of = complaint(&stage, &["show", "entry", "1"], 3);
+    let told_of = complaint(&stage, &["show", "entry", "1"], 1);
     assert!(told_of.contains("reason: PRUNED"), "{told_of}");
 }
 
