@@ -19,6 +19,12 @@ const SECRETIVE: [&str; 10] = [
     ".quietus.v1.GetTextResponse",
 ];
 
+/// Where telemetry is sent.
+const OTLP: [&str; 2] = [
+    "opentelemetry/proto/collector/metrics/v1/metrics_service.proto",
+    "opentelemetry/proto/collector/trace/v1/trace_service.proto",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = [
@@ -47,5 +53,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             ["quietus/issuer/v1/issuer.proto"],
             ["proto"],
         )?)?;
+    // The wire format of OpenTelemetry, as published. Its comments are not written for rustdoc.
+    tonic_prost_build::configure()
+        .disable_comments(["."])
+        .compile_fds(protox::compile(OTLP, ["proto"])?)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The Quietus broker.
 
 pub mod api;
+pub mod archive;
 pub mod audit;
 pub mod broker;
 pub mod cli;
@@ -14,7 +15,11 @@ pub mod failpoint;
 mod files;
 pub mod issuers;
 pub mod keys;
+pub mod question;
 pub mod server;
 pub mod store;
+pub mod telemetry;
 pub mod tls;
 pub mod trust;
+pub mod web;
+pub mod witness;

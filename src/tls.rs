@@ -20,7 +20,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ConfigBuilder, ServerConfig, WantsVerifier};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use thiserror::Error;
 
 use crate::trust::{Now, Trust};
@@ -29,8 +29,11 @@ pub use credentials::{CredentialError, Credentials, SvidFiles};
 pub use server_svid::{ServerSvid, SvidChange, SvidStatus};
 pub use verifier::{BrokerRefusal, BrokerVerifier, CallerVerifier};
 
-/// The only application protocol: HTTP/2 over TLS (RFC 9113, section 3.2).
+/// The application protocol of the API: HTTP/2 over TLS (RFC 9113, section 3.2).
 pub const ALPN: &[u8] = b"h2";
+
+/// What is spoken with those who read files: HTTP/1.1.
+pub const WEB_ALPN: &[u8] = b"http/1.1";
 
 /// The broker's side of TLS.
 pub struct ServerTls {
@@ -62,17 +65,37 @@ impl ServerTls {
     ///
     /// Serve a single connection with it: the verifier remembers one caller.
     pub fn handshake(&self) -> (Arc<ServerConfig>, Arc<CallerVerifier>) {
+        self.handshake_for(ALPN)
+    }
+
+    /// The same for HTTP/1.1.
+    pub fn web_handshake(&self) -> (Arc<ServerConfig>, Arc<CallerVerifier>) {
+        self.handshake_for(WEB_ALPN)
+    }
+
+    /// For HTTP/1.1 with callers who are not asked who they are.
+    pub fn web_handshake_with_anybody(&self) -> Arc<ServerConfig> {
+        let builder = self.builder.clone().with_no_client_auth();
+        let config = builder.with_cert_resolver(Arc::clone(&self.svid) as _);
+        Arc::new(without_sessions(config, WEB_ALPN))
+    }
+
+    fn handshake_for(&self, protocol: &[u8]) -> (Arc<ServerConfig>, Arc<CallerVerifier>) {
         let verifier = Arc::new(CallerVerifier::new(self.trust.current()));
         let builder = self.builder.clone();
-        let mut config = builder
+        let config = builder
             .with_client_cert_verifier(Arc::clone(&verifier) as _)
             .with_cert_resolver(Arc::clone(&self.svid) as _);
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        config.max_early_data_size = 0;
-        (Arc::new(config), verifier)
+        (Arc::new(without_sessions(config, protocol)), verifier)
     }
+}
+
+fn without_sessions(mut config: ServerConfig, protocol: &[u8]) -> ServerConfig {
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config
 }
 
 /// A client's side of TLS: presents `credentials` and talks to nobody but `broker`, vouched for by `bundle`.
@@ -92,6 +115,19 @@ pub fn client_config(
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+/// A client's side of TLS with servers that authorities vouch for by name. It shows no certificate.
+pub(crate) fn plain_client_config(
+    roots: RootCertStore,
+    now: Now,
+) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(Clock(now)));
+    let builder = builder.with_protocol_versions(&[&TLS13])?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     Ok(config)
 }

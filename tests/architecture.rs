@@ -149,6 +149,7 @@ fn every_document_names_files_that_exist() {
         "SECURITY.md",
         "CONTRIBUTING.md",
         "docs/external-issuers.md",
+        "docs/telemetry.md",
     ] {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for named in text.split('`').skip(1).step_by(2) {

@@ -26,6 +26,7 @@ pub fn task(task: &core::Task) -> v1::Task {
         live_leases: task.live,
         issued_leases: task.issued,
         revoking_leases: task.revoking,
+        trace_id: format!("{:032x}", u128::from_be_bytes(task.trace)),
     }
 }
 

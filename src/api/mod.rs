@@ -2,14 +2,15 @@
 
 mod credential;
 mod message;
+pub mod otlp;
 mod read;
 mod status;
 
 pub use credential::{credential, key_request};
 pub use message::{lease, maybe_timestamp, pages, receipt, selector_of, target, task, timestamp};
 pub use read::{
-    body, digest, duration, known, lease_id, length, page_token, scopes, selector, spiffe_id,
-    target_name, task_id, wide_selector,
+    action, body, digest, duration, erasure, known, lease_id, length, moment, page_token, scopes,
+    selector, sha256, spiffe_id, target_name, task_id, wide_selector,
 };
 pub use status::{DOMAIN, refused, status};
 

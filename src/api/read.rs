@@ -4,14 +4,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use prost::Message;
-use quietus_core::{AgentId, Digest, LeaseId, Scope, Selector, TargetName, TaskId};
+use quietus_core::{AgentId, Digest, LeaseId, Scope, Selector, TargetName, TaskId, Timestamp};
 use quietus_identity::{SpiffeId, TrustDomain};
 
 use super::v1;
-use crate::engine::{Error, Target};
+use crate::engine::{ActionReport, ActionResult, Erasure, Error, Target};
 
 /// The longest `google.protobuf.Duration`: about 10,000 years, in seconds.
 const LONGEST: u64 = 315_576_000_000;
+/// The last second of the year 9999.
+const LAST: u64 = 253_402_300_799;
 
 /// The canonical bytes of a request, for idempotency and the ledger. Pass it with the key cleared.
 pub fn body(request: &impl Message) -> Vec<u8> {
@@ -101,6 +103,81 @@ fn whole(duration: prost_types::Duration) -> Option<Duration> {
     let seconds = u64::try_from(duration.seconds).ok()?.min(LONGEST);
     let nanos = u32::try_from(duration.nanos).ok()?;
     (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
+}
+
+/// A point in time from 1970 to 9999, if one is given.
+pub fn moment(
+    field: &'static str,
+    time: Option<prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Error> {
+    let read = |time: prost_types::Timestamp| {
+        let seconds = u64::try_from(time.seconds).ok();
+        let nanos = u64::try_from(time.nanos).ok();
+        let sound = seconds
+            .filter(|seconds| *seconds <= LAST)
+            .zip(nanos.filter(|nanos| *nanos < 1_000_000_000));
+        let millis = sound.map(|(seconds, nanos)| Timestamp(seconds * 1000 + nanos / 1_000_000));
+        millis.ok_or(Error::Invalid {
+            field,
+            message: "must be a time from 1970 to 9999".to_owned(),
+        })
+    };
+    time.map(read).transpose()
+}
+
+/// A SHA-256, if one is given.
+pub fn sha256(field: &'static str, bytes: &[u8]) -> Result<Option<Digest>, Error> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let digest = bytes.try_into().map(|digest| Some(Digest(digest)));
+    digest.map_err(|_| Error::Invalid {
+        field,
+        message: "must be 32 bytes, or empty".to_owned(),
+    })
+}
+
+/// What was done with a credential.
+pub fn action(request: v1::RecordActionRequest, text: String) -> Result<ActionReport, Error> {
+    let lease = Some(request.lease_id).filter(|id| !id.is_empty());
+    let result = match known("result", request.result)? {
+        v1::ActionResult::Succeeded => ActionResult::Succeeded,
+        v1::ActionResult::Failed => ActionResult::Failed,
+        v1::ActionResult::Refused => ActionResult::Refused,
+        v1::ActionResult::Unspecified => {
+            return Err(Error::Invalid {
+                field: "result",
+                message: "must say how it went".to_owned(),
+            });
+        }
+    };
+    Ok(ActionReport {
+        task: task_id(&request.task_id)?,
+        lease: lease.map(|id| lease_id(&id)).transpose()?,
+        tool: request.tool,
+        resource: request.resource,
+        result,
+        call: request.call_id,
+        started_at: moment("started_at", request.started_at)?,
+        ended_at: moment("ended_at", request.ended_at)?,
+        prompt: sha256("prompt_sha256", &request.prompt_sha256)?,
+        arguments: sha256("arguments_sha256", &request.arguments_sha256)?,
+        response: sha256("response_sha256", &request.response_sha256)?,
+        text,
+    })
+}
+
+/// Which texts to erase.
+pub fn erasure(what: Option<v1::erase_text_request::Of>) -> Result<Erasure, Error> {
+    use v1::erase_text_request::Of;
+    match what {
+        Some(Of::Commitment(hex)) => digest("commitment", &hex).map(Erasure::Text),
+        Some(Of::TaskId(id)) => task_id(&id).map(Erasure::Task),
+        None => Err(Error::Invalid {
+            field: "of",
+            message: "name a commitment or a task".to_owned(),
+        }),
+    }
 }
 
 /// What to revoke.

@@ -6,12 +6,17 @@ pub mod export;
 pub mod fetch;
 mod remote;
 pub mod select;
+mod served;
 pub mod story;
+pub mod replay;
+pub mod report;
+pub mod walk;
 
 use quietus_core::Digest;
 
 pub use copy::{CopyError, Folder};
 pub use remote::{Included, Remote, Text};
+pub use served::Served;
 
 /// Where evidence is read from. Nothing that comes from there is believed before it is verified.
 #[derive(Clone, Debug)]

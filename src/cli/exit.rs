@@ -13,7 +13,7 @@ use crate::api::DOMAIN;
 use crate::client::ConnectError;
 
 /// Every exit code and what it means.
-pub const CODES: [(Exit, &str); 12] = [
+pub const CODES: [(Exit, &str); 13] = [
     (Exit::Done, "done"),
     (Exit::Failed, "failed"),
     (Exit::Usage, "wrong usage"),
@@ -32,8 +32,12 @@ pub const CODES: [(Exit, &str); 12] = [
         "some credential is not confirmed dead (task close --wait, receipt verify)",
     ),
     (
-        Exit::Unverified,
-        "the evidence does not hold (audit verify)",
+        Exit::Unproven,
+        "the evidence does not verify, or a decision replays differently",
+    ),
+    (
+        Exit::Different,
+        "another policy would decide differently (audit replay --policies)",
     ),
     (Exit::StoreFailed, "the store failed (serve)"),
     (Exit::Interrupted, "interrupted"),
@@ -52,7 +56,8 @@ pub enum Exit {
     NotFound = 5,
     Unreachable = 6,
     Unconfirmed = 7,
-    Unverified = 8,
+    Unproven = 8,
+    Different = 9,
     StoreFailed = 74,
     Interrupted = 130,
     BrokenPipe = 141,

@@ -127,6 +127,9 @@ fn introduce(broker: &Broker) -> anyhow::Result<()> {
         digest = status.policy_digest,
         "policy set in force"
     );
+    if let Some(address) = broker.metrics_addr() {
+        tracing::info!(%address, "metrics at /metrics");
+    }
     tracing::info!(broker = broker.id(), %address, kid = status.kid, "listening");
     println!("quietus: {} is ready on {address}", broker.id());
     Ok(())

@@ -53,6 +53,7 @@ impl Show for Task {
                 self.ending.as_ref().map(|it| ending(page, it).into()),
             ),
             ("leases", Some(leases(self).into())),
+            ("trace", self.trace_id.as_ref().map(Cell::from)),
         ]);
     }
 }

@@ -30,6 +30,7 @@ pub struct Task {
     pub live_leases: u32,
     pub issued_leases: u32,
     pub revoking_leases: u32,
+    pub trace_id: Option<String>,
 }
 
 /// `lease` objects.
@@ -132,6 +133,7 @@ impl From<v1::Task> for Task {
             live_leases: task.live_leases,
             issued_leases: task.issued_leases,
             revoking_leases: task.revoking_leases,
+            trace_id: given(task.trace_id),
         }
     }
 }

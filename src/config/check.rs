@@ -9,6 +9,7 @@ use super::problems::{Problems, check_workload};
 use super::raw::{self, Text};
 use super::source::Source;
 use super::target;
+use super::telemetry::telemetry;
 use super::{
     AgentEntry, Broker, Config, ConfigError, IdPattern, Keys, MAX_GRADE, MAX_RESOURCE_SERVERS,
     OperatorEntry, Policy, Store, Target, TrustDomainEntry,
@@ -36,7 +37,8 @@ fn whole(problems: &mut Problems<'_>, raw: &raw::Config) -> Option<Config> {
     let targets = targets(problems, &raw.target, &known);
     let auditors = auditors(problems, &raw.auditor, &known);
     let limits = limits(problems, &raw.limits);
-    let ledger = ledger(problems, &raw.ledger);
+    let ledger = ledger(problems, &raw.ledger, &limits);
+    let telemetry = telemetry(problems, &raw.telemetry);
     Some(Config {
         broker: broker?,
         store: store?,
@@ -45,6 +47,7 @@ fn whole(problems: &mut Problems<'_>, raw: &raw::Config) -> Option<Config> {
         limits,
         ledger,
         log: raw.log,
+        telemetry,
         agent_index: PatternIndex::new(agents.iter().map(|agent| &agent.id)),
         operator_index: PatternIndex::new(operators.iter().map(|operator| &operator.id)),
         auditor_index: PatternIndex::new(auditors.iter().map(|auditor| &auditor.id)),

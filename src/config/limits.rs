@@ -50,7 +50,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            message_bytes: 65_536,
+            message_bytes: 131_072,
             scopes_per_request: 16,
             live_leases_per_task: 64,
             leases_per_task: 10_000,

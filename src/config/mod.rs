@@ -15,6 +15,7 @@ mod problems;
 mod raw;
 mod source;
 mod target;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use quietus_identity::TrustDomain;
 
 pub use client::ClientConfig;
 pub use error::{ConfigError, Problem};
-pub use ledger::Ledger;
+pub use ledger::{Ledger, LedgerClients, LedgerHttps, LedgerWitness};
 pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use pattern::IdPattern;
@@ -36,6 +37,7 @@ pub use target::{
     X509Settings,
 };
 pub use target::{ExternalEndpoint, checked_kind, checked_url, checked_word};
+pub use telemetry::Telemetry;
 
 use client::checked_address;
 use pattern::PatternIndex;
@@ -67,6 +69,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// What is logged.
     pub log: Log,
+    /// What is measured, and who is told.
+    pub telemetry: Telemetry,
     trust_domains: Vec<TrustDomainEntry>,
     agents: Vec<AgentEntry>,
     operators: Vec<OperatorEntry>,

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::log::Log;
 use super::target;
+use super::telemetry;
 
 pub(super) type Text = Spanned<String>;
 pub(super) type Number = Spanned<i64>;
@@ -36,6 +37,8 @@ pub(super) struct Config {
     pub(super) ledger: Ledger,
     #[serde(default)]
     pub(super) log: Log,
+    #[serde(default)]
+    pub(super) telemetry: telemetry::Raw,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +62,27 @@ pub(super) struct Store {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Ledger {
     pub(super) origin: Option<Text>,
+    pub(super) retention: Option<Spanned<Span>>,
+    pub(super) cosign_every: Option<Spanned<Span>>,
+    pub(super) https: Option<LedgerHttps>,
+    pub(super) witness: Vec<LedgerWitness>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LedgerHttps {
+    pub(super) listen: Text,
+    pub(super) certificate: Option<Text>,
+    pub(super) key: Option<Text>,
+    pub(super) clients: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LedgerWitness {
+    pub(super) url: Text,
+    pub(super) key: Text,
+    pub(super) ca: Option<Text>,
 }
 
 #[derive(Deserialize)]

@@ -14,11 +14,13 @@ use quietus_policy::Permit;
 
 use super::decide::{Question, Verdict, denial, task_facts};
 use super::open::with_request;
-use super::record::drafts;
+use super::record::{drafts, trace_of, untouched};
 use super::targets::Site;
+use super::trace::Asking;
 use super::{Engine, Error, Once, Plan, caller_of, load, view};
 use crate::issuers::{Credential, Issuer, KeyRequest, Prepared, Unfit};
 use crate::store::{Answer, Commit, Read};
+use crate::telemetry::carried;
 
 /// What an agent asks for.
 #[derive(Clone, Debug)]
@@ -81,6 +83,7 @@ impl Engine {
         order: RequestOrder,
         once: Once,
     ) -> Result<Issued, Error> {
+        let asking = self.asking(order.task);
         let plan = || {
             if let Some(answer) = self.answered(&once, self.now())? {
                 return self.granted_before(svid, &answer).map(Plan::nothing);
@@ -95,20 +98,18 @@ impl Engine {
                 once: &once,
                 now,
             };
-            let verdict = self.ask(&asked, &target, &order.scopes)?;
+            let verdict = asking.decide(|| self.ask(&asked, &target, &order.scopes))?;
             let prepare =
                 |issuer: &dyn Issuer, to: &IssueOrder| issuer.issue(to, order.key.as_ref());
             self.plan_grant(asked, verdict, prepare, Event::Issue)
         };
         let granted = match self.settle(plan).await {
-            Ok(granted) => granted?,
-            Err(error) => {
-                return Err(self
-                    .refused_early(svid, Some(order.task), &once, error)
-                    .await);
-            }
+            Ok(granted) => asking.recorded(granted),
+            Err(error) => Err(self
+                .refused_early(svid, Some(order.task), &once, error)
+                .await),
         };
-        self.make(granted).await
+        self.answer(&asking, granted).await
     }
 
     /// Asks policy again, for the same scopes, and gives the lease a later end.
@@ -134,6 +135,7 @@ impl Engine {
         ttl: Option<Duration>,
         once: Once,
     ) -> Result<Issued, Error> {
+        let asking = self.asking(id.task);
         let plan = || {
             if let Some(answer) = self.answered(&once, self.now())? {
                 return self.granted_before(svid, &answer).map(Plan::nothing);
@@ -149,15 +151,32 @@ impl Engine {
                 once: &once,
                 now,
             };
-            let verdict = self.ask(&asked, &lease.target, &lease.scopes)?;
+            let verdict = asking.decide(|| self.ask(&asked, &lease.target, &lease.scopes))?;
             let prepare = |issuer: &dyn Issuer, to: &IssueOrder| issuer.renew(to);
             self.plan_grant(asked, verdict, prepare, |grant| Event::Renew(id, grant))
         };
         let granted = match self.settle(plan).await {
-            Ok(granted) => granted?,
-            Err(error) => return Err(self.refused_early(svid, Some(id.task), &once, error).await),
+            Ok(granted) => asking.recorded(granted),
+            Err(error) => Err(self.refused_early(svid, Some(id.task), &once, error).await),
         };
-        self.make(granted).await
+        self.answer(&asking, granted).await
+    }
+
+    /// Makes what is granted.
+    async fn answer(
+        self: &Arc<Self>,
+        asking: &Asking<'_>,
+        granted: Result<Granted, Error>,
+    ) -> Result<Issued, Error> {
+        let issued = match granted {
+            Ok(granted) if granted.lease().enforced == Enforced::AtBroker => {
+                self.make(granted).await
+            }
+            Ok(granted) => asking.making(self.make(granted)).await,
+            Err(error) => Err(error),
+        };
+        asking.answered(issued.as_ref().map(|issued| &issued.lease));
+        issued
     }
 
     /// A task and its leases, if they are this caller's; others learn nothing of them.
@@ -214,7 +233,7 @@ impl Engine {
                 return self.plan_refusal(&task, entry, reason, message, once, now);
             }
         };
-        let site = self.targets.site(&question.target.name)?;
+        let site = self.targets.site(question.target())?;
         let guards = self.store.guards();
         let grant = grant(svid, permit, site, ttl);
         let mut step = step(
@@ -284,12 +303,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Plan<Result<T, Error>>, Error> {
         entry.refusal = Some(reason.to_owned());
-        entry.task = Some(quietus_ledger::Task {
-            id: task.id.to_string(),
-            state: task.state_name().to_owned(),
-            version: task.version,
-            ..Default::default()
-        });
+        entry.task = Some(untouched(task));
+        entry.trace = Some(trace_of(task, true));
         let mut commit = Commit {
             now,
             // The entry shows the task, so it must be as it is shown.
@@ -375,11 +390,20 @@ impl Engine {
     }
 }
 
+impl Granted {
+    fn lease(&self) -> &Lease {
+        match self {
+            Self::New(order, _) | Self::Before(order) => order.lease(),
+        }
+    }
+}
+
 /// Goes on though the caller goes away: what is ordered at a target must be made there, and recorded.
 async fn see_through(
     asking: impl Future<Output = Result<Issued, Error>> + Send + 'static,
 ) -> Result<Issued, Error> {
-    tokio::spawn(asking).await.unwrap_or(Err(Error::Stopped))
+    let asking = tokio::spawn(carried(asking));
+    asking.await.unwrap_or(Err(Error::Stopped))
 }
 
 fn grant(svid: &VerifiedSvid, permit: &Permit, site: &Site, ttl: Option<Duration>) -> Grant {

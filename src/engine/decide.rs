@@ -6,22 +6,17 @@ use std::time::Duration;
 use quietus_core::{Scope, TargetName, Task, Timestamp};
 use quietus_identity::{Purpose, VerifiedSvid};
 use quietus_ledger as ledger;
-use quietus_policy::{
-    AgentFacts, Decision, Outcome, Permit, PolicySet, Request, TargetFacts, TaskFacts,
-};
+use quietus_policy::{Explanation, Outcome, Permit, PolicySet, TaskFacts};
 
 use super::record::hex;
 use super::{Engine, Error};
 use crate::config::AgentEntry;
+use crate::question;
 
-/// Everything that policy is told, and who answers.
+/// What policy is asked, and who answers.
 pub(super) struct Question {
-    pub(super) agent: AgentFacts,
-    pub(super) target: TargetFacts,
-    pub(super) task: TaskFacts,
-    pub(super) ttl_seconds: u64,
-    pub(super) now: Timestamp,
-    pub(super) policy: Arc<PolicySet>,
+    asked: question::Question,
+    policy: Arc<PolicySet>,
 }
 
 /// What policy said of every scope, as it is recorded and as it is acted on.
@@ -60,57 +55,50 @@ impl Engine {
                 format!("there is no target {target}: see `quietus status`"),
             )
         })?;
-        let domain = quietus_core::AgentId(agent.to_owned());
+        let facts = ledger::Facts {
+            agent_environment: entry.environment.clone(),
+            // There are no approvals yet, so nothing that needs one is permitted.
+            approved: false,
+            delegation_depth: task.delegation_depth,
+            owner: entry.owner.clone(),
+            target_environment: known.environment.clone(),
+            target_kind: known.kind().as_str().to_owned(),
+            target_sensitivity: i64::from(known.sensitivity),
+            task_age: task.age_seconds,
+            task_environment: task.environment,
+            task_held: task.held,
+            task_leases: task.live_leases,
+            team: entry.team.clone(),
+            tier: i64::from(entry.tier),
+            time: now.seconds(),
+            ttl: seconds_begun(ttl.unwrap_or(self.rules.default_ttl)),
+        };
         Ok(Question {
-            agent: AgentFacts {
-                id: agent.to_owned(),
-                trust_domain: domain.trust_domain().to_owned(),
-                owner: entry.owner.clone(),
-                team: entry.team.clone(),
-                environment: entry.environment.clone(),
-                tier: i64::from(entry.tier),
-            },
-            target: TargetFacts {
-                name: target.clone(),
-                environment: known.environment.clone(),
-                sensitivity: i64::from(known.sensitivity),
-                kind: known.kind().as_str().to_owned(),
-            },
-            task,
-            ttl_seconds: seconds_begun(ttl.unwrap_or(self.rules.default_ttl)),
-            now,
+            asked: question::Question::new(agent, target.clone(), facts),
             policy: self.policy.load_full(),
         })
     }
 }
 
 impl Question {
-    pub(super) fn ask(&self, scope: &Scope) -> Decision {
-        self.policy.decide(&self.request(scope))
+    pub(super) fn target(&self) -> &TargetName {
+        self.asked.target()
     }
 
-    pub(super) fn request<'a>(&'a self, scope: &'a Scope) -> Request<'a> {
-        Request {
-            agent: &self.agent,
-            target: &self.target,
-            scope,
-            task: &self.task,
-            ttl_seconds: self.ttl_seconds,
-            // There are no approvals yet, so nothing that needs one is permitted.
-            approved: false,
-            now_unix_seconds: self.now.seconds(),
-        }
+    pub(super) fn explain(&self, scope: &Scope) -> Explanation {
+        self.policy.explain(&self.asked.request(scope))
     }
 
     pub(super) fn ask_all(&self, scopes: &[Scope]) -> Verdict {
-        let decisions: Vec<_> = scopes
-            .iter()
-            .map(|scope| (scope.clone(), self.ask(scope)))
-            .collect();
+        let ask = |scope: &Scope| {
+            let decision = self.policy.decide(&self.asked.request(scope));
+            (scope.clone(), decision)
+        };
+        let decisions: Vec<_> = scopes.iter().map(ask).collect();
         Verdict {
             decisions: decisions
                 .iter()
-                .map(|(scope, decision)| recorded(scope, decision))
+                .map(|(_, decision)| question::recorded(decision))
                 .collect(),
             permit: Permit::all(decisions),
         }
@@ -121,23 +109,7 @@ impl Question {
     }
 
     pub(super) fn facts(&self) -> ledger::Facts {
-        ledger::Facts {
-            agent_environment: self.agent.environment.clone(),
-            approved: false,
-            delegation_depth: self.task.delegation_depth,
-            owner: self.agent.owner.clone(),
-            target_environment: self.target.environment.clone(),
-            target_kind: self.target.kind.clone(),
-            target_sensitivity: self.target.sensitivity,
-            task_age: self.task.age_seconds,
-            task_environment: self.task.environment.clone(),
-            task_held: self.task.held,
-            task_leases: self.task.live_leases,
-            team: self.agent.team.clone(),
-            tier: self.agent.tier,
-            time: self.now.seconds(),
-            ttl: self.ttl_seconds,
-        }
+        self.asked.facts().clone()
     }
 }
 
@@ -180,25 +152,5 @@ fn one_denial(denial: &quietus_policy::Denial) -> String {
         Outcome::ApprovalNeeded { .. } => format!("{scope} needs an approval, by policy {by}"),
         _ if by.is_empty() => format!("no policy permits {scope}"),
         _ => format!("{scope} is forbidden by policy {by}"),
-    }
-}
-
-fn recorded(scope: &Scope, decision: &Decision) -> ledger::Decision {
-    ledger::Decision {
-        deciding: decision
-            .determining()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        outcome: outcome_word(decision.outcome()).to_owned(),
-        scope: scope.to_string(),
-    }
-}
-
-pub(super) fn outcome_word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Permit => "permit",
-        Outcome::Deny => "deny",
-        Outcome::ApprovalNeeded { .. } => "approval_needed",
     }
 }

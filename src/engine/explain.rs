@@ -5,8 +5,9 @@ use std::time::Duration;
 use quietus_core::{Scope, TaskId};
 use quietus_policy::{Explanation, TaskFacts};
 
-use super::decide::{outcome_word, task_facts};
+use super::decide::task_facts;
 use super::{Engine, Error};
+use crate::question::outcome_word;
 
 /// One scope's explanation.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Engine {
             digest = question.digest();
             explained.push(Explained {
                 scope: scope.clone(),
-                explanation: question.policy.explain(&question.request(scope)),
+                explanation: question.explain(scope),
             });
         }
         Ok((digest, explained))

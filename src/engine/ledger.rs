@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quietus_core::{Digest, TaskId};
 use quietus_ledger::Sealed;
 use quietus_ledger::merkle::Hash;
-use quietus_ledger::tiles::Tile;
+use quietus_ledger::tiles::{Kind, Tile};
 
 use super::{Engine, Error};
 use crate::store::{Commit, SignedHead, Snapshot};
@@ -70,14 +70,22 @@ impl Engine {
         self.evidence.origin()
     }
 
-    /// The newest checkpoint, or the newest of a tree that is not larger.
+    /// The newest checkpoint, or the newest of a tree that is not larger. With witnesses the newest is the one that
+    /// most of them have cosigned lately, if any has.
     pub fn checkpoint(&self, at_most: Option<u64>) -> Result<SignedHead, Error> {
         let snapshot = self.store.read();
-        let found = match at_most {
+        let found = match at_most.or_else(|| self.best_cosigned()) {
             None => snapshot.checkpoint()?,
             Some(size) => snapshot.checkpoint_at_most(size)?,
         };
         found.ok_or(Error::NotFound("checkpoint"))
+    }
+
+    /// The checkpoint of a tree of just this size, if it was kept.
+    pub fn checkpoint_of(&self, size: u64) -> Result<SignedHead, Error> {
+        let found = self.store.read().checkpoint_at_most(size)?;
+        let exact = found.filter(|head| head.size == size);
+        exact.ok_or(Error::NotFound("checkpoint"))
     }
 
     /// The checkpoints that are kept, of trees larger than that.
@@ -146,6 +154,9 @@ impl Engine {
         let snapshot = self.store.read();
         let size = proven_size(&snapshot, None)?;
         let reached = Tile::of(tile.kind(), tile.index(), size);
+        if tile.kind() == Kind::Entries && tile.start() < snapshot.pruned() {
+            return Err(pruned(snapshot.pruned()));
+        }
         let covered = reached.is_some_and(|reached| reached.width() >= tile.width());
         let content = match covered {
             true => snapshot.tile(tile)?,
@@ -224,13 +235,13 @@ fn first_of(snapshot: &Snapshot, task: TaskId) -> Result<u64, Error> {
 }
 
 /// The first 48 bits of a UUIDv7 (RFC 9562 section 5.7).
-fn opened_at(task: TaskId) -> u64 {
+pub(super) fn opened_at(task: TaskId) -> u64 {
     let mut millis = [0; 8];
     millis[2..].copy_from_slice(&task.to_bytes()[..6]);
     u64::from_be_bytes(millis)
 }
 
-fn time_of(snapshot: &Snapshot, seq: u64) -> Result<u64, Error> {
+pub(super) fn time_of(snapshot: &Snapshot, seq: u64) -> Result<u64, Error> {
     let entries = snapshot.entries(seq, 1)?;
     let sealed = entries.first().map(|entry| Sealed::parse(entry));
     Ok(sealed.transpose()?.map_or(0, |sealed| sealed.entry.time))

@@ -4,24 +4,30 @@
 //! read-set, and made again if somebody else was faster. Nothing here takes a lock, and nothing secret is made
 //! before its commit.
 
+mod action;
 mod credential;
 mod decide;
 mod end;
+mod erase;
 mod explain;
 mod introspect;
 mod ledger;
 mod list;
 mod liveness;
+mod measure;
 mod once;
 mod open;
 mod operate;
 mod pending;
 mod receipt;
 mod record;
+mod retention;
 mod revoke;
 mod start;
 mod targets;
 mod timekeeper;
+mod trace;
+mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -42,9 +48,12 @@ use crate::failpoint;
 use crate::issuers::{Shared, Unfit};
 use crate::keys::{Keys, KeysError};
 use crate::store::{Answer, Change, Commit, CommitError, Retry, Snapshot, Store, StoreError};
+use crate::telemetry::Telemetry;
 use crate::trust::Trust;
 
+pub use action::{ActionReport, ActionResult};
 pub use credential::{Issued, RequestOrder};
+pub use erase::Erasure;
 pub use explain::Explained;
 pub use introspect::Active;
 pub use ledger::{Entries, Portion, Proof};
@@ -58,6 +67,7 @@ pub use receipt::Signed;
 pub use revoke::{Revoked, Target};
 pub use start::{Mode, StartError};
 pub use targets::{Checked, Swept, TargetState};
+pub use witness::CosignError;
 
 /// How often a plan is made anew before the caller is asked to try later.
 const ATTEMPTS: usize = 200;
@@ -72,6 +82,7 @@ pub struct Engine {
     policy: ArcSwap<PolicySet>,
     keys: Arc<Keys>,
     evidence: Arc<Evidence>,
+    witnesses: witness::Witnesses,
     shared: Shared,
     targets: Arc<targets::Targets>,
     /// Told whenever a target has answered a revocation.
@@ -79,6 +90,7 @@ pub struct Engine {
     signed: introspect::Signed,
     holds: liveness::Holds,
     trust: Arc<Trust>,
+    telemetry: Arc<Telemetry>,
     started_at: Timestamp,
     /// Nothing is ended, granted or changed: for looking.
     maintenance: bool,
@@ -217,10 +229,12 @@ impl Engine {
             }
             // Whoever waits for the commit may go away; what it ends must be ended all the same.
             let then = targets::heed_once_made(&self.targets, &commit);
+            let endings = self.endings(&commit);
             failpoint::reach("commit.before");
             match self.store.commit_then(commit, then).await {
                 Ok(_) => {
                     failpoint::reach("commit.after");
+                    self.tell_endings(endings);
                     return Ok(answer);
                 }
                 Err(CommitError::Conflict) => tokio::task::yield_now().await,
@@ -253,6 +267,10 @@ impl Engine {
         entry.refusal = Some(refusal);
         if let Some(task) = task {
             entry.detail.insert("task".to_owned(), task.to_string());
+            // What others reach for is not of their trace.
+            let own = self.load_own(svid, task, Load::Nothing).ok();
+            let trace = own.map(|(task, _)| record::trace_of(&task, true));
+            entry.trace = trace.or(entry.trace);
         }
         let plan = || {
             let now = self.now();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quietus_core::{OpenOrder, Outcome, Task, TaskId, Timestamp, open};
+use quietus_core::{Digest, OpenOrder, Outcome, Task, TaskId, Timestamp, open};
 use quietus_identity::VerifiedSvid;
 use quietus_ledger::Entry;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -10,6 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::record::drafts;
 use super::{Engine, Error, Once, Plan, caller_of};
 use crate::store::{Answer, Read};
+use crate::telemetry::current;
 
 /// What an agent asks for when it opens a task.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,8 @@ pub struct OpenRequest {
     pub duration: Option<Duration>,
     /// How often a heartbeat is promised.
     pub heartbeat: Option<Duration>,
+    /// SHA-256 of the prompt that it is to carry out.
+    pub prompt: Option<Digest>,
 }
 
 /// A task, as its agent is told of it.
@@ -46,6 +49,7 @@ impl Engine {
     ) -> Result<Opened, Error> {
         self.check_open(&request)?;
         let id = self.new_task_id()?;
+        let begun = self.begin();
         let plan = || {
             let now = self.now();
             if let Some(Answer::Task(id)) = self.answered(&once, now)? {
@@ -54,7 +58,11 @@ impl Engine {
             self.plan_open(svid, id, &request, &once, now)
         };
         match self.settle(plan).await {
-            Ok(opened) => opened,
+            Ok(opened) => {
+                let opened = opened?;
+                self.trace_opened(begun, &opened.task);
+                Ok(opened)
+            }
             Err(error) => Err(self.refused_early(svid, None, &once, error).await),
         }
     }
@@ -75,6 +83,8 @@ impl Engine {
             purpose: request.purpose.clone(),
             ticket: request.ticket.clone(),
             environment: agent.environment.clone(),
+            // A trace of its own, if its caller works within none, is named after the task.
+            trace: current().map_or_else(|| id.to_bytes(), |said| said.trace()),
             duration: request.duration,
             heartbeat: request.heartbeat,
         };
@@ -89,7 +99,10 @@ impl Engine {
         };
         let answer = match (&step.outcome, &step.task) {
             (Outcome::Opened { bound }, Some(task)) => {
-                let entry = self.entry_of(task, &step, Some(svid), now);
+                let mut entry = self.entry_of(task, &step, Some(svid), now);
+                if let Some(fact) = entry.as_mut().and_then(|entry| entry.task.as_mut()) {
+                    fact.prompt = request.prompt.map(|digest| digest.to_string());
+                }
                 commit.entries = drafts(entry.map(|entry| with_request(entry, once)))?;
                 commit.change = self.commit_of(task, &step, now).change;
                 // First the key: who repeats a request is told of its task, and not that there is no room for another.

@@ -8,6 +8,7 @@ use quietus_policy::{PolicyFile, PolicySet};
 
 use super::record::{drafts, hex};
 use super::{Engine, Error, Plan};
+use crate::archive;
 use crate::store::{Answer, Commit, Header};
 
 /// How the broker is.
@@ -107,7 +108,7 @@ impl Engine {
         by: Option<&VerifiedSvid>,
     ) -> Result<String, Error> {
         let digest = set.digest();
-        let archived = archive(&set)?;
+        let archived = archive::pack(&set).map_err(|error| super::Internal::Entry(error.into()))?;
         self.settle(|| {
             let now = self.now();
             let mut entry = self.entry("policy.loaded", by, now);
@@ -193,14 +194,4 @@ impl Engine {
             store_bytes: self.store.bytes_on_disk(),
         }
     }
-}
-
-/// The set as it is kept for replay: the files as JSON, in order of their names.
-fn archive(set: &PolicySet) -> Result<Vec<u8>, Error> {
-    let files: std::collections::BTreeMap<&str, &str> = set
-        .files()
-        .iter()
-        .map(|file| (file.name.as_str(), file.text.as_str()))
-        .collect();
-    serde_json::to_vec(&files).map_err(|error| super::Internal::Entry(error.into()).into())
 }

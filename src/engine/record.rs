@@ -5,6 +5,7 @@ use quietus_identity::VerifiedSvid;
 use quietus_ledger::{self as ledger, Draft, Entry};
 
 use super::{Engine, Error};
+use crate::telemetry::{TraceContext, current};
 
 impl Engine {
     /// An entry with what every entry has.
@@ -17,6 +18,7 @@ impl Engine {
             }),
             event: event.to_owned(),
             time: now.0,
+            trace: by.and_then(|_| current()).map(told_trace),
             v: ledger::VERSION,
             ..Entry::default()
         }
@@ -34,6 +36,7 @@ impl Engine {
         let task = step.task.as_ref().unwrap_or(before);
         entry.agent = Some(task.agent.0.clone());
         entry.task = Some(task_fact(before, task, step.outcome.opens()));
+        entry.trace = Some(trace_of(task, by.is_some()));
         entry.leases = step
             .leases
             .iter()
@@ -153,6 +156,41 @@ fn lease_fact(lease: &Lease, step: &Step) -> ledger::Lease {
         LeaseState::Issuing => {}
     }
     fact
+}
+
+/// A task that an entry leaves as it is.
+pub(super) fn untouched(task: &Task) -> ledger::Task {
+    ledger::Task {
+        id: task.id.to_string(),
+        previous: task.version,
+        state: task.state_name().to_owned(),
+        version: task.version,
+        ..ledger::Task::default()
+    }
+}
+
+/// The task's trace, whatever the caller says of it, and the caller's span, if somebody called and told it.
+pub(super) fn trace_of(task: &Task, called: bool) -> ledger::Trace {
+    let said = current().filter(|_| called);
+    ledger::Trace {
+        id: trace_id(task.trace),
+        span: said.map(|said| span_id(said.span())),
+    }
+}
+
+fn told_trace(said: TraceContext) -> ledger::Trace {
+    ledger::Trace {
+        id: trace_id(said.trace()),
+        span: Some(span_id(said.span())),
+    }
+}
+
+fn trace_id(trace: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(trace))
+}
+
+fn span_id(span: [u8; 8]) -> String {
+    format!("{:016x}", u64::from_be_bytes(span))
 }
 
 pub(super) fn hex(digest: &[u8; 32]) -> String {

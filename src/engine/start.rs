@@ -14,6 +14,7 @@ use crate::evidence::Evidence;
 use crate::issuers::{BuildError, Builder, Shared, build};
 use crate::keys::{Keys, KeysError};
 use crate::store::{Notary, OpenError, Options, Store};
+use crate::telemetry::Telemetry;
 use crate::tls::SvidFiles;
 use crate::trust::Trust;
 
@@ -44,6 +45,8 @@ pub struct Mode {
     pub accept_restored: bool,
     /// Only show what is there: end nothing, grant nothing, and leave an older copy of a store as undecided as it is.
     pub maintenance: bool,
+    /// Let no tree grow over the ledger, for benchmarks: such a store does not open any more.
+    pub without_tree: bool,
 }
 
 impl Engine {
@@ -60,7 +63,7 @@ impl Engine {
             cache_bytes: config.store.cache_bytes,
             min_free_bytes: config.store.min_free_bytes,
             accept_restored: mode.accept_restored,
-            without_tree: false,
+            without_tree: mode.without_tree,
         })?;
         Self::start_in(store, config, broker, trust, time, mode, &build).await
     }
@@ -136,12 +139,14 @@ impl Engine {
             ),
             keys,
             evidence,
+            witnesses: super::witness::Witnesses::new(&config.ledger),
             shared,
             targets,
             confirmed: tokio::sync::Notify::new(),
             signed: super::introspect::Signed::default(),
             holds: super::liveness::Holds::default(),
             trust,
+            telemetry: Arc::new(Telemetry::new(config.telemetry.otlp.clone())),
             started_at: now,
             maintenance: mode.maintenance,
             sweeps: std::sync::atomic::AtomicUsize::new(0),

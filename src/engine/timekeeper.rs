@@ -10,6 +10,7 @@ use quietus_core::{Event, Outcome, next_deadline};
 
 use super::record::drafts;
 use super::{Engine, Error, Plan};
+use crate::clock::Glance;
 use crate::store::{Change, Commit, Read, Retry};
 
 /// How many tasks are ended side by side: few enough that grants in between do not wait long.
@@ -18,10 +19,19 @@ const AT_ONCE: usize = 64;
 const TICK: Duration = Duration::from_millis(100);
 /// How often everything else is looked after.
 const UPKEEP: Duration = Duration::from_secs(1);
-/// How far effective time may run ahead of the wall clock before it is worth a word.
+/// How often what is past its retention is looked for.
+const PRUNING: Duration = Duration::from_secs(3_600);
+/// How far effective time may run ahead of the wall clock, or a clock jump, before it is worth a word.
 const ANOMALY: Duration = Duration::from_secs(2);
 /// How old the recorded high-water mark may become.
 const MARK_AGE: Duration = Duration::from_secs(10);
+
+/// What was seen of the clocks when they were last looked at.
+struct Watched {
+    /// The wall clock is behind effective time, and that is recorded.
+    is_behind: bool,
+    glance: Glance,
+}
 
 impl Engine {
     /// Ends everything that is due; how many tasks were looked at. One that cannot be ended now holds up no other,
@@ -59,7 +69,11 @@ impl Engine {
         if self.maintenance {
             return std::future::pending().await;
         }
-        tokio::join!(self.end_what_is_due(), self.keep_up());
+        tokio::join!(
+            self.end_what_is_due(),
+            self.keep_up(),
+            self.forget_what_is_old()
+        );
     }
 
     async fn end_what_is_due(self: &Arc<Self>) {
@@ -75,11 +89,24 @@ impl Engine {
 
     async fn keep_up(self: &Arc<Self>) {
         let mut tick = every(UPKEEP);
-        let mut anomalous = false;
+        let mut watched = Watched {
+            is_behind: false,
+            glance: self.clock.glance(),
+        };
         loop {
             tick.tick().await;
-            if let Err(error) = self.upkeep(&mut anomalous).await {
+            if let Err(error) = self.upkeep(&mut watched).await {
                 tracing::error!(%error, "upkeep failed; trying again");
+            }
+        }
+    }
+
+    async fn forget_what_is_old(&self) {
+        let mut tick = every(PRUNING);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.prune().await {
+                tracing::error!(%error, "old entries could not be pruned; trying again in an hour");
             }
         }
     }
@@ -131,7 +158,7 @@ impl Engine {
         .await
     }
 
-    async fn upkeep(self: &Arc<Self>, anomalous: &mut bool) -> Result<(), Error> {
+    async fn upkeep(self: &Arc<Self>, watched: &mut Watched) -> Result<(), Error> {
         self.store.check_space();
         if let Err(error) = self.store.sync_mark() {
             tracing::warn!(%error, "the mark beside the store could not be synced");
@@ -139,7 +166,7 @@ impl Engine {
         self.retire_keys()?;
         self.sweep_leftovers().await?;
         self.sign_head().await?;
-        self.watch_clock(anomalous).await
+        self.watch_clock(watched).await
     }
 
     /// Forgets the signing keys whose tokens have all expired.
@@ -152,35 +179,49 @@ impl Engine {
         Ok(())
     }
 
-    /// Records a clock that has stepped back, once, and the high-water mark while anything depends on it.
-    async fn watch_clock(&self, anomalous: &mut bool) -> Result<(), Error> {
-        let now = self.now();
-        let ahead = self.clock.ahead();
-        let header = self.store.header();
-        let newly = ahead > ANOMALY && !*anomalous;
-        if newly {
-            tracing::warn!(
-                ?ahead,
-                "the wall clock has stepped back; effective time goes on"
-            );
-        }
-        let stale = now.since(header.high_water()) > MARK_AGE && header.open_tasks > 0;
-        if !newly && !stale {
-            *anomalous = ahead > ANOMALY;
-            return Ok(());
-        }
-        let mut entry = self.entry("clock.stepped_back", None, now);
-        entry
-            .detail
-            .insert("ahead_ms".to_owned(), ahead.as_millis().to_string());
-        let commit = Commit {
-            now,
-            entries: drafts(newly.then_some(entry))?,
-            mark: true,
-            ..Commit::default()
+    /// Records what the clocks did that no clock does by itself, and the high-water mark while anything depends on it.
+    async fn watch_clock(&self, watched: &mut Watched) -> Result<(), Error> {
+        let (ahead, glance) = (self.clock.ahead(), self.clock.glance());
+        let strange = glance.since(&watched.glance);
+        // Once, as long as it lasts.
+        let stepped_back = if watched.is_behind {
+            Duration::ZERO
+        } else {
+            ahead
         };
-        self.store.commit(commit).await?;
-        *anomalous = ahead > ANOMALY;
+        let seen = [
+            ("clock.stepped_back", "ahead_ms", stepped_back),
+            ("clock.stepped_forward", "by_ms", strange.forward),
+            ("clock.suspended", "for_ms", strange.suspended),
+        ];
+        let now = self.now();
+        let mut entries = Vec::new();
+        for (event, name, much) in seen.into_iter().filter(|(_, _, much)| *much > ANOMALY) {
+            tracing::warn!(
+                event,
+                ?much,
+                "the machine's clocks did what they should not; effective time goes on"
+            );
+            let mut entry = self.entry(event, None, now);
+            let much = much.as_millis().to_string();
+            entry.detail.insert(name.to_owned(), much);
+            entries.extend(drafts(Some(entry))?);
+        }
+        let header = self.store.header();
+        let stale = now.since(header.high_water()) > MARK_AGE && header.open_tasks > 0;
+        if !entries.is_empty() || stale {
+            let commit = Commit {
+                now,
+                entries,
+                mark: true,
+                ..Commit::default()
+            };
+            self.store.commit(commit).await?;
+        }
+        *watched = Watched {
+            is_behind: ahead > ANOMALY,
+            glance,
+        };
         Ok(())
     }
 }

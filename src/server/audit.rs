@@ -149,7 +149,13 @@ impl Audit for Front {
         request: Request<v1::GetTextRequest>,
     ) -> Result<Response<v1::GetTextResponse>, Status> {
         self.auditor(&request, "GetText").await?;
-        Err(Status::unimplemented("GetText"))
+        let commitment = api::digest("commitment", &request.get_ref().commitment);
+        let kept = commitment.and_then(|commitment| self.engine.text(commitment));
+        let kept = kept.map_err(api::status)?;
+        Ok(Response::new(v1::GetTextResponse {
+            salt: kept.salt().to_vec(),
+            text: kept.text().to_owned(),
+        }))
     }
 }
 

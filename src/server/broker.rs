@@ -48,6 +48,7 @@ impl Broker for Front {
             duration: api::duration("duration", request.duration).map_err(api::status)?,
             heartbeat: api::duration("heartbeat_interval", request.heartbeat_interval)
                 .map_err(api::status)?,
+            prompt: api::sha256("prompt_sha256", &request.prompt_sha256).map_err(api::status)?,
             purpose: request.purpose,
             ticket: request.ticket,
         };
@@ -160,9 +161,19 @@ impl Broker for Front {
 
     async fn record_action(
         &self,
-        _request: Request<v1::RecordActionRequest>,
+        request: Request<v1::RecordActionRequest>,
     ) -> Result<Response<v1::RecordActionResponse>, Status> {
-        Err(Status::unimplemented("RecordAction"))
+        let caller = caller(&request)?;
+        let mut request = request.into_inner();
+        // Not part of the digest that is kept of the request: it would tell of the text when that is erased.
+        let text = std::mem::take(&mut request.text);
+        let once = once!("RecordAction", caller, request);
+        let report = api::action(request, text).map_err(api::status)?;
+        let recorded = self.engine.record_action(&caller.svid, report, once).await;
+        let commitment = recorded.map_err(api::status)?;
+        Ok(Response::new(v1::RecordActionResponse {
+            commitment: commitment.map(|it| it.to_string()).unwrap_or_default(),
+        }))
     }
 
     async fn close_task(

@@ -8,6 +8,7 @@ mod limits;
 pub mod listener;
 mod operator;
 mod peer;
+mod traced;
 mod verification;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::trust::{Now, Trust};
 pub use limits::Rates;
 pub use listener::Listener;
 pub use peer::{Authenticate, Peer, peer};
+use traced::Traced;
 
 /// How often a silent connection is asked whether its client is still there, and how long for an answer: a client
 /// that vanished without closing its connection is noticed within the sum.
@@ -104,10 +106,10 @@ impl Front {
             .max_concurrent_streams(1024)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_service(InterceptedService::new(broker, admit.clone()))
+            .add_service(InterceptedService::new(Traced(broker), admit.clone()))
             .add_optional_service(echo)
-            .add_service(InterceptedService::new(operator, admit.clone()))
-            .add_service(InterceptedService::new(audit, admit.clone()))
+            .add_service(InterceptedService::new(Traced(operator), admit.clone()))
+            .add_service(InterceptedService::new(Traced(audit), admit.clone()))
             .add_service(InterceptedService::new(verification, admit_servers))
             .add_service(InterceptedService::new(health, admit.clone()))
             .add_service(InterceptedService::new(reflection, admit))

@@ -11,6 +11,7 @@ use super::caller::{Caller, caller};
 use crate::api::v1::operator_server::Operator;
 use crate::api::{self, v1, wire};
 use crate::engine::{Checked, Error, Explained, LeaseFilter, Once, Revoked, TaskFilter};
+use crate::telemetry::carried;
 
 #[tonic::async_trait]
 impl Operator for Front {
@@ -42,9 +43,19 @@ impl Operator for Front {
 
     async fn erase_text(
         &self,
-        _request: Request<v1::EraseTextRequest>,
+        request: Request<v1::EraseTextRequest>,
     ) -> Result<Response<v1::EraseTextResponse>, Status> {
-        Err(Status::unimplemented("EraseText"))
+        let caller = self.operator(&request, "EraseText").await?;
+        let request = request.into_inner();
+        let what = api::erasure(request.of).map_err(api::status)?;
+        let engine = Arc::clone(&self.engine);
+        let erased = to_the_end(async move {
+            let erased = engine.erase_texts(&caller.svid, what, &request.reason);
+            erased.await
+        });
+        Ok(Response::new(v1::EraseTextResponse {
+            erased: u32::try_from(erased.await?).unwrap_or(u32::MAX),
+        }))
     }
 
     async fn list_leases(
@@ -237,7 +248,7 @@ impl Operator for Front {
 async fn to_the_end<T: Send + 'static>(
     order: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Status> {
-    let done = tokio::spawn(order).await;
+    let done = tokio::spawn(carried(order)).await;
     done.unwrap_or(Err(Error::Stopped)).map_err(api::status)
 }
 
@@ -269,6 +280,8 @@ impl Front {
         let trust_domains = self.trust.status();
         let broken = trust_domains.iter().filter(|domain| domain.error.is_some());
         degraded.extend(broken.map(|domain| format!("trust_bundle:{}", domain.domain)));
+        let behind = self.engine.witnesses_behind();
+        degraded.extend(behind.iter().map(|name| format!("witness_behind:{name}")));
         for target in &targets {
             let name = &target.name;
             match target.configured {

@@ -9,6 +9,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::api;
+use crate::telemetry::{TRACEPARENT, TraceContext};
 use crate::trust::{Now, Trust};
 
 /// The caller of the connection that a request came on; nothing if the request did not come over TLS.
@@ -32,7 +33,7 @@ struct Checked {
 
 impl Peer {
     /// `bundles` are those that `svid` was verified by.
-    pub(super) fn new(remote: SocketAddr, svid: VerifiedSvid, bundles: &Arc<TrustBundles>) -> Self {
+    pub(crate) fn new(remote: SocketAddr, svid: VerifiedSvid, bundles: &Arc<TrustBundles>) -> Self {
         let checked = Checked {
             svid,
             bundles: Arc::clone(bundles),
@@ -104,9 +105,22 @@ impl Interceptor for Authenticate {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let peer = peer(&request).ok_or_else(no_peer)?;
         let svid = peer.verified(&self.trust, (self.now)()).map_err(refused)?;
-        request.extensions_mut().insert(svid);
+        let context = context(&request);
+        let extensions = request.extensions_mut();
+        extensions.insert(svid);
+        if let Some(context) = context {
+            extensions.insert(context);
+        }
         Ok(request)
     }
+}
+
+/// Which trace the caller says that the request is a part of. What is not sound, or said twice, is not heeded (W3C
+/// Trace Context, section 4.3).
+fn context(request: &Request<()>) -> Option<TraceContext> {
+    let mut said = request.metadata().get_all(TRACEPARENT).iter();
+    let context = said.next()?.to_str().ok()?.parse().ok();
+    context.filter(|_| said.next().is_none())
 }
 
 impl fmt::Debug for Authenticate {

@@ -1,13 +1,12 @@
 //! What resource servers call.
 
-use quietus_core::Digest;
 use tonic::{Request, Response, Status};
 
 use super::Front;
 use super::caller::caller;
 use crate::api::v1::verification_server::Verification;
 use crate::api::{self, v1};
-use crate::engine::{Active, Error};
+use crate::engine::Active;
 
 #[tonic::async_trait]
 impl Verification for Front {
@@ -17,7 +16,11 @@ impl Verification for Front {
     ) -> Result<Response<v1::IntrospectResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let presenter = presenter(&request.presenter_certificate_sha256)?;
+        let presenter = api::sha256(
+            "presenter_certificate_sha256",
+            &request.presenter_certificate_sha256,
+        )
+        .map_err(api::status)?;
         let active = self
             .engine
             .introspect(&caller.svid, &request.token, presenter)
@@ -34,21 +37,6 @@ impl Verification for Front {
         let jwk_set = serde_json::to_string(&keys)
             .map_err(|_| Status::internal("the key set cannot be written"))?;
         Ok(Response::new(v1::GetSigningKeysResponse { jwk_set }))
-    }
-}
-
-fn presenter(bytes: &[u8]) -> Result<Option<Digest>, Status> {
-    match bytes.len() {
-        0 => Ok(None),
-        _ => bytes
-            .try_into()
-            .map(|digest| Some(Digest(digest)))
-            .map_err(|_| {
-                api::status(Error::Invalid {
-                    field: "presenter_certificate_sha256",
-                    message: "must be 32 bytes, or empty".to_owned(),
-                })
-            }),
     }
 }
 

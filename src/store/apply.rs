@@ -1,6 +1,7 @@
 //! What a commit does to the tables, inside the transaction that it is part of.
 
 use quietus_core::{AgentId, Enforced, Lease, LeaseId, TaskId, Timestamp};
+use quietus_ledger::note::add_cosignatures;
 use quietus_ledger::{Attachment, Draft};
 use redb::{
     Database, Durability, Key, ReadableDatabase, ReadableTable, Table, TableDefinition, Value,
@@ -8,7 +9,7 @@ use redb::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::commit::{Change, Commit, PURGED, Prune, Read, Retry};
+use super::commit::{Change, Commit, Cosigned, PURGED, Prune, Read, Retry};
 use super::rows::{self, Effect, Header, RequestKey, RequestRow, Stub};
 use super::tree::{Notary, Tree};
 use super::{CommitError, StoreError};
@@ -94,12 +95,25 @@ impl Attempt<'_, '_> {
         if commit.grant && self.short {
             return Ok(Err(CommitError::NoSpace));
         }
+        if commit
+            .prune
+            .as_ref()
+            .is_some_and(|prune| !self.may_prune(prune))
+        {
+            return Ok(Err(CommitError::Conflict));
+        }
         for read in &commit.reads {
             if let Err(error) = self.holds(read, commit.now)? {
                 return Ok(Err(error));
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Whole bundles only that are still there, and what a signed checkpoint covers.
+    fn may_prune(&self, prune: &Prune) -> bool {
+        let whole = prune.through.is_multiple_of(rows::BUNDLE);
+        whole && (self.header.pruned + 1..=self.header.checkpoint).contains(&prune.through)
     }
 
     fn holds(
@@ -112,6 +126,10 @@ impl Attempt<'_, '_> {
             Read::Guards(epoch) => self.epoch == *epoch,
             Read::Policy(digest) => self.header.policy == digest.0,
             Read::Unused(key) => self.unused(*key, now)?,
+            Read::Text(commitment) => {
+                let texts = self.tables.write.open_table(rows::TEXTS)?;
+                texts.get(&commitment.0)?.is_some()
+            }
             Read::OpenTasksBelow(agent, limit) => {
                 let open = self.tables.agents.get(agent.0.as_str())?;
                 match open.is_some_and(|open| open.value() >= *limit) {
@@ -176,7 +194,7 @@ impl Attempt<'_, '_> {
         for (digest, text) in commit.texts {
             let mut texts = self.tables.write.open_table(rows::TEXTS)?;
             match text {
-                Some(row) => texts.insert(&digest.0, row.as_slice())?,
+                Some(text) => texts.insert(&digest.0, text.row())?,
                 None => texts.remove(&digest.0)?,
             };
         }
@@ -186,11 +204,8 @@ impl Attempt<'_, '_> {
         if commit.checkpoint {
             self.sign_head()?;
         }
-        if let Some((size, note)) = commit.cosigned {
-            let checkpoints = self.tables.checkpoints.open()?;
-            if checkpoints.get(size)?.is_some() {
-                checkpoints.insert(size, note.as_slice())?;
-            }
+        if let Some(cosigned) = commit.cosigned {
+            self.cosign(&cosigned)?;
         }
         match commit.prune {
             Some(prune) => self.prune(&prune),
@@ -198,10 +213,25 @@ impl Attempt<'_, '_> {
         }
     }
 
+    /// Adds to whatever others have signed meanwhile. A checkpoint that was superseded meanwhile is kept from here on.
+    fn cosign(&mut self, cosigned: &Cosigned) -> Result<(), StoreError> {
+        let Cosigned { size, witness, .. } = cosigned;
+        let checkpoints = self.tables.checkpoints.open()?;
+        let kept = checkpoints.get(size)?.map(|note| note.value().to_vec());
+        let kept = kept.unwrap_or_else(|| cosigned.note.clone());
+        match add_cosignatures(&kept, &cosigned.lines, std::slice::from_ref(witness)) {
+            Ok(note) => drop(checkpoints.insert(size, note.as_bytes())?),
+            Err(error) => tracing::error!(%error, size, "a cosignature could not be kept"),
+        }
+        Ok(())
+    }
+
     fn record(&mut self, draft: Draft) -> Result<(), StoreError> {
         for Attachment { digest, bytes } in draft.attachments() {
             let mut attachments = self.tables.write.open_table(rows::ATTACHMENTS)?;
             attachments.insert(digest, bytes.as_slice())?;
+            let mut attached = self.tables.write.open_table(rows::ATTACHED)?;
+            attached.insert(digest, self.header.seq + 1)?;
         }
         self.header.seq += 1;
         let entry = draft.seal(self.header.seq);
@@ -250,8 +280,14 @@ impl Attempt<'_, '_> {
             self.tables.ledger.remove(entry)?;
         }
         let mut attachments = self.tables.write.open_table(rows::ATTACHMENTS)?;
+        let mut attached = self.tables.write.open_table(rows::ATTACHED)?;
         for digest in &prune.attachments {
-            attachments.remove(&digest.0)?;
+            let last = attached.get(&digest.0)?.map(|last| last.value());
+            // A list that a later entry refers to as well stays.
+            if last.is_none_or(|last| last <= prune.through) {
+                attachments.remove(&digest.0)?;
+                attached.remove(&digest.0)?;
+            }
         }
         self.header.pruned = self.header.pruned.max(prune.through);
         Ok(())
@@ -457,6 +493,7 @@ pub(super) fn prepare(db: &Database) -> Result<Header, StoreError> {
         write.open_table(rows::TILES)?;
         write.open_table(rows::CHECKPOINTS)?;
         write.open_table(rows::ATTACHMENTS)?;
+        write.open_table(rows::ATTACHED)?;
         write.open_table(rows::TEXTS)?;
     }
     write.commit()?;

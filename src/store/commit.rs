@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use quietus_core::{AgentId, Digest, Guards, Lease, Task, TaskId, Timestamp};
 use quietus_ledger::Draft;
+use quietus_ledger::note::Cosigner;
 use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,8 +15,10 @@ use super::apply::{Attempt, Tables, begin};
 use super::mark::Mark;
 use super::rows::{Header, RequestKey, RequestRow};
 use super::snapshot::Snapshot;
+use super::text::SaltedText;
 use super::tree::{Notary, Tree};
 use super::{CommitError, StoreError};
+use crate::telemetry::Commits;
 
 /// How many commits may wait.
 pub(super) const QUEUE: usize = 4096;
@@ -49,11 +52,11 @@ pub struct Commit {
     /// What to record.
     pub entries: Vec<Draft>,
     /// Texts that are to be kept under their commitments, and of those that are to be erased.
-    pub texts: Vec<(Digest, Option<Vec<u8>>)>,
+    pub texts: Vec<(Digest, Option<SaltedText>)>,
     /// Whether the head of the tree is to be signed, if it has grown since it was last signed.
     pub checkpoint: bool,
-    /// A checkpoint that is kept, with more signatures than it had.
-    pub cosigned: Option<(u64, Vec<u8>)>,
+    /// What a witness says of a checkpoint.
+    pub cosigned: Option<Cosigned>,
     /// Entries to forget.
     pub prune: Option<Prune>,
     /// Whether it gives someone more authority, and so stops when the disk is short of space.
@@ -88,6 +91,19 @@ pub struct Prune {
     pub attachments: Vec<Digest>,
 }
 
+/// A witness's answer, which was found good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosigned {
+    /// The size of the tree.
+    pub size: u64,
+    /// The checkpoint that the witness was shown.
+    pub note: Vec<u8>,
+    /// Its signature lines.
+    pub lines: Vec<u8>,
+    /// Its key. Lines of others are ignored.
+    pub witness: Cosigner,
+}
+
 /// The settings of a target, encoded; none if they are to be forgotten.
 pub type Kept = (String, Option<Vec<u8>>);
 
@@ -102,6 +118,8 @@ pub enum Read {
     Policy(Digest),
     /// The idempotency key was unused.
     Unused(RequestKey),
+    /// There was a text under this commitment.
+    Text(Digest),
     /// The agent had fewer open tasks than this.
     OpenTasksBelow(AgentId, u32),
 }
@@ -157,6 +175,7 @@ pub(super) struct Committer {
     pub(super) header: Arc<ArcSwap<Header>>,
     pub(super) short: Arc<AtomicBool>,
     pub(super) mark: Arc<Mark>,
+    pub(super) commits: Arc<Commits>,
     pub(super) failed: watch::Sender<Option<String>>,
     /// None if no tree is to be grown.
     pub(super) tree: Option<Tree>,
@@ -191,6 +210,7 @@ impl Committer {
 
     /// Dropping a job unanswered tells its sender that the store has failed.
     fn commit(&mut self, batch: Vec<Job>) -> Result<(), StoreError> {
+        let _counted = self.commits.begin(batch.len());
         let mut header = **self.header.load();
         let mut guards = None;
         let mut verdicts = Vec::with_capacity(batch.len());

@@ -9,6 +9,7 @@ use redb::ReadableTable;
 use super::StoreError;
 use super::rows::{self, BUNDLE};
 use super::snapshot::Snapshot;
+use super::text::SaltedText;
 
 /// A signed checkpoint, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,8 +180,9 @@ impl Snapshot {
     }
 
     /// The salt and the text under this commitment, if they were not erased.
-    pub fn text(&self, commitment: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn text(&self, commitment: Digest) -> Result<Option<SaltedText>, StoreError> {
         let texts = self.read.open_table(rows::TEXTS)?;
-        Ok(texts.get(&commitment.0)?.map(|row| row.value().to_vec()))
+        let row = texts.get(&commitment.0)?;
+        row.map(|row| SaltedText::from_row(row.value())).transpose()
     }
 }

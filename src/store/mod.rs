@@ -11,6 +11,7 @@ mod ledger;
 mod mark;
 mod rows;
 mod snapshot;
+mod text;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -25,13 +26,15 @@ use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use commit::PURGED;
-pub use commit::{Change, Commit, Committed, Kept, Prune, Read, Retry, Then};
+pub use commit::{Change, Commit, Committed, Cosigned, Kept, Prune, Read, Retry, Then};
 pub use disk::{Disk, FileDisk, Space};
 pub use ledger::SignedHead;
 pub use rows::{Answer, Effect, Header, Held, RequestKey, RequestRow};
 pub use snapshot::{Due, Outgoing, Page, Snapshot};
+pub use text::{SALT, SaltedText};
 pub use tree::Notary;
 
+use crate::telemetry::Commits;
 use mark::Mark;
 use tree::Tree;
 
@@ -63,6 +66,7 @@ pub struct Store {
     space: Arc<dyn Space>,
     min_free: u64,
     mark: Arc<Mark>,
+    commits: Arc<Commits>,
     path: PathBuf,
     restored: Option<u64>,
     notary: Arc<OnceLock<Notary>>,
@@ -270,6 +274,7 @@ impl Store {
             space,
             min_free: options.min_free_bytes,
             mark: Arc::clone(&mark),
+            commits: Arc::default(),
             path: options.path.clone(),
             restored,
             notary: Arc::default(),
@@ -291,6 +296,7 @@ impl Store {
             header: Arc::clone(&store.header),
             short: Arc::clone(&store.short),
             mark,
+            commits: Arc::clone(&store.commits),
             failed,
             tree,
             grown: grew,
@@ -390,6 +396,11 @@ impl Store {
     /// Makes the mark beside the store survive a power failure as well. A process crash it survives anyway.
     pub fn sync_mark(&self) -> std::io::Result<()> {
         self.mark.sync()
+    }
+
+    /// How large its transactions are, and how long they take.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     /// The size of the file.

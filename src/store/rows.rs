@@ -28,6 +28,8 @@ pub(super) const CHECKPOINTS: TableDefinition<u64, Bytes> = TableDefinition::new
 /// SHA-256 → what an entry refers to.
 pub(super) const ATTACHMENTS: TableDefinition<&[u8; 32], Bytes> =
     TableDefinition::new("attachments");
+/// SHA-256 → the last entry that refers to it.
+pub(super) const ATTACHED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("attached");
 /// Commitment → salt and text.
 pub(super) const TEXTS: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("texts");
 /// Entries in a bundle.
@@ -279,6 +281,8 @@ pub enum Answer {
     Rotated(String, String),
     /// It was refused, with this reason and message.
     Refused(String, String),
+    /// It recorded an action, and kept a text under this commitment if there was one.
+    Action(Option<Digest>),
 }
 
 /// What is still to do at a target.

@@ -121,7 +121,7 @@ fn targets_and_what_is_stuck() {
 }
 
 /// The file of this name, in the folder or below.
-fn find(folder: &Path, name: &str) -> PathBuf {
+pub fn find(folder: &Path, name: &str) -> PathBuf {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {

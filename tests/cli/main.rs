@@ -8,6 +8,7 @@
 
 mod broker;
 mod closing;
+mod evidence;
 mod receipts;
 
 use std::fs;

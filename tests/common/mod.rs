@@ -1,6 +1,7 @@
 //! A whole broker in this process: real sockets, real mTLS, a real store, and a clock that is moved by hand.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,6 +40,10 @@ pub struct Serving {
     pub engine: Arc<Engine>,
     pub trust: Arc<Trust>,
     pub address: String,
+    /// Where its metrics are, if it has any.
+    pub metrics: Option<std::net::SocketAddr>,
+    /// Where the ledger's files are served, if they are.
+    pub files: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), BrokerError>>,
 }
@@ -91,6 +96,8 @@ impl World {
         let time = Arc::clone(&self.time) as Arc<dyn TimeSource>;
         let broker = Broker::start(config, time, options).await?;
         let address = format!("127.0.0.1:{}", broker.local_addr().unwrap().port());
+        let metrics = broker.metrics_addr();
+        let files = broker.ledger_addr();
         let engine = Arc::clone(broker.engine());
         let trust = Arc::clone(broker.trust());
         let (stop, stopped) = oneshot::channel();
@@ -101,6 +108,8 @@ impl World {
             engine,
             trust,
             address,
+            metrics,
+            files,
             stop: Some(stop),
             running,
         })

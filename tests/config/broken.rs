@@ -46,6 +46,82 @@ const CASES: &[(&str, &str, &str)] = &[
         "expected a duration in quotes, such as \"90s\"",
     ),
     ("max_ttl", "max_tll", "unknown field `max_tll`"),
+    // Telemetry.
+    (
+        "[limits]",
+        "[telemetry]\nmetrics = \"localhost:9464\"\n[limits]",
+        "telemetry.metrics: \"localhost:9464\": write an IP",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\nmetrics = \"127.0.0.1\"\n[limits]",
+        "telemetry.metrics",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\nmetrics = \"\"\n[limits]",
+        "telemetry.metrics",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"https://collector.example:4317\"\n[limits]",
+        "telemetry.otlp: \"https://collector.example:4317\": TLS is not spoken",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"127.0.0.1:4317\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"http://127.0.0.1\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"http://127.0.0.1:4317/v1/traces\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"http://127.0.0.1:4317?x\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"http://user@127.0.0.1:4317\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"http://:4317\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"grpc://127.0.0.1:4317\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"http://127.0.0.1:99999\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\notlp = \"\"\n[limits]",
+        "telemetry.otlp",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\nprometheus = true\n[limits]",
+        "unknown field `prometheus`",
+    ),
+    (
+        "[limits]",
+        "[telemetry]\nmetrics = true\n[limits]",
+        "in: metrics = true",
+    ),
     // The broker and its files.
     (
         "127.0.0.1:8443",

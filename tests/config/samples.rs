@@ -1,6 +1,6 @@
 use std::fs;
 
-use quietus::config::{ClientConfig, Config, Limits, Log};
+use quietus::config::{ClientConfig, Config, Limits, Log, Telemetry};
 use toml::Table;
 
 use crate::{load, samples};
@@ -32,7 +32,16 @@ fn there_is_no_sample_that_no_test_knows() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["agent.toml", "policies", "quietus.toml", "targets"]);
+    // What Prometheus and Grafana read is held against a broker in tests/telemetry.
+    let expected = [
+        "agent.toml",
+        "alerts",
+        "grafana",
+        "policies",
+        "quietus.toml",
+        "targets",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[test]
@@ -51,6 +60,16 @@ fn the_sample_names_every_limit_with_its_default() {
     assert_eq!((bare.limits, bare.log), (full.limits, full.log));
     assert_eq!(bare.store.cache_bytes, full.store.cache_bytes);
     assert_eq!(bare.store.min_free_bytes, full.store.min_free_bytes);
+}
+
+#[test]
+fn the_sample_of_telemetry_is_one_that_would_be_accepted() {
+    let text = fs::read_to_string(samples().join("quietus.toml")).unwrap();
+    assert_eq!(load(&text).unwrap().telemetry, Telemetry::default());
+    let text = text.replace("# metrics =", "metrics =");
+    let told = load(text.replace("# otlp =", "otlp =")).unwrap().telemetry;
+    assert_eq!(told.metrics.unwrap().to_string(), "127.0.0.1:9464");
+    assert_eq!(told.otlp.as_deref(), Some("http://127.0.0.1:4317"));
 }
 
 #[test]

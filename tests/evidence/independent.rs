@@ -9,6 +9,9 @@ use crate::{Folder, shown};
 
 const COUNT: u64 = 600;
 
+/// What somebody does to the entries.
+type Alter<'a> = &'a dyn Fn(&mut Vec<Vec<u8>>);
+
 /// Fails where there is no Python: an independent verification that is skipped is none.
 fn python(copy: &Copy) -> Output {
     let folder = Folder::of(copy);
@@ -69,12 +72,12 @@ fn a_flipped_byte_in_any_kind_of_file_is_found_by_both() {
 #[test]
 fn entries_that_are_dropped_exchanged_cut_off_or_added_are_found_by_both() {
     let entries = log::entries(COUNT);
-    let forged = |alter: &dyn Fn(&mut Vec<Vec<u8>>)| {
+    let forged = |alter: Alter<'_>| {
         let mut forged = entries.clone();
         alter(&mut forged);
         log::with_checkpoints(log::unsigned(&forged), &entries)
     };
-    let cases: [(&str, &dyn Fn(&mut Vec<Vec<u8>>)); 5] = [
+    let cases: [(&str, Alter<'_>); 5] = [
         ("dropped", &|entries| {
             entries.remove(300);
         }),

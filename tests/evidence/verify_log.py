@@ -15,8 +15,7 @@ import os
 import re
 import sys
 
-WIDTH = 256
-problems = []
+WIDTH, problems = 256, []
 
 
 def problem(place, text):
@@ -97,19 +96,16 @@ def read_checkpoint(place, note, key):
     """The size and the root of a checkpoint that the key signed in the log's name."""
     try:
         text, signatures = note.decode().rsplit("\n\n", 1)
-        text += "\n"
         lines = text.split("\n")
         origin, size, root = lines[0], int(lines[1]), strict_base64(lines[2])
         signed = False
-        if not signatures.endswith("\n"):
-            raise ValueError("the last line does not end")
         for line in signatures[:-1].split("\n"):
             dash, name, encoded = line.split(" ")
             data = strict_base64(encoded)
-            if dash != "—":
+            if dash != "—" or not signatures.endswith("\n"):
                 raise ValueError("not a signature line")
             if (name, data[:4]) == (key.name, key.id):
-                if not ed25519_verifies(key.key, text.encode(), data[4:]):
+                if not ed25519_verifies(key.key, text.encode() + b"\n", data[4:]):
                     raise ValueError("the signature is false")
                 signed = True
         if not signed or origin != key.name or str(size) != lines[1] or len(root) != 32:
@@ -161,9 +157,9 @@ def no_float(text):
 
 
 def no_twins(pairs):
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a member is there twice")
-    return dict(pairs)
+    if len(dict(pairs)) == len(pairs):
+        return dict(pairs)
+    raise ValueError("a member is there twice")
 
 
 def canonical(value):
@@ -284,11 +280,9 @@ def verify_log(root, key):
     for path in sorted(copy.paths()):
         if path == "checkpoint" or path.startswith("checkpoints/"):
             head = read_checkpoint(path, copy.read(path), key)
-            if head is None:
-                continue
-            if head[0] > len(leaves) or tree_root(leaves[: head[0]]) != head[1]:
+            if head and (head[0] > len(leaves) or tree_root(leaves[: head[0]]) != head[1]):
                 problem(path, "the log signed another tree than this one")
-            if path != "checkpoint" and path != f"checkpoints/{head[0]}":
+            if head and path not in ("checkpoint", f"checkpoints/{head[0]}"):
                 problem(path, f"a checkpoint of {head[0]} entries")
         elif path.startswith("tile/") and path not in copy.used:
             problem(path, "the newest checkpoint does not cover it")

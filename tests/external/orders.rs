@@ -95,6 +95,7 @@ fn opening() -> OpenOrder {
         purpose: "a test".to_owned(),
         ticket: String::new(),
         environment: "dev".to_owned(),
+        trace: [7; 16],
         duration: None,
         heartbeat: None,
     }

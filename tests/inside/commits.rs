@@ -62,6 +62,7 @@ pub fn opening(number: u64, agent: &str, now: Timestamp) -> (Commit, Task) {
         purpose: String::new(),
         ticket: String::new(),
         environment: "dev".to_owned(),
+        trace: [7; 16],
         duration: None,
         heartbeat: None,
     };

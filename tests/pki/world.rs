@@ -258,6 +258,7 @@ fn task(now: Timestamp) -> Task {
         purpose: "nightly report".to_owned(),
         ticket: "OPS-1".to_owned(),
         environment: "dev".to_owned(),
+        trace: [7; 16],
         duration: None,
         heartbeat: None,
     };

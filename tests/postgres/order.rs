@@ -78,6 +78,7 @@ fn task(now: Timestamp) -> (Task, Caller) {
         purpose: String::new(),
         ticket: String::new(),
         environment: "dev".to_owned(),
+        trace: [7; 16],
         duration: None,
         heartbeat: None,
     };

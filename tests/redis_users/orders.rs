@@ -26,6 +26,7 @@ pub fn order(number: u8, scopes: &[&str]) -> IssueOrder {
         purpose: "a test".to_owned(),
         ticket: String::new(),
         environment: "dev".to_owned(),
+        trace: [7; 16],
         duration: None,
         heartbeat: None,
     };

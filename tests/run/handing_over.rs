@@ -147,6 +147,28 @@ fn what_cannot_be_handed_over_is_told_before_the_program_starts() {
 }
 
 #[test]
+fn the_program_goes_on_within_the_trace_of_its_task() {
+    let stage = Stage::new();
+    let script = "echo $QUIETUS_TASK_ID $TRACEPARENT ${TRACESTATE-unset}";
+    let with = |context: &str| {
+        let mut command = stage.around(&READ, &["sh", "-c", script]);
+        command.env("TRACEPARENT", context).env("TRACESTATE", "x=y");
+        let output = command.output().unwrap();
+        let words = stdout(&output)[0];
+        let words: Vec<String> = words.split(' ').map(ToOwned::to_owned).collect();
+        let id = words[0].replace('-', "");
+        (id, words[1].clone(), words[2].clone())
+    };
+    let (id, context, state) = with("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
+    let task = &id[16..];
+    let expected = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{task}-00");
+    assert_eq!((context, state), (expected, "x=y".to_owned()));
+    let (id, context, state) = with("00-not-sound-00");
+    let expected = format!("00-{id}-{}-01", &id[16..]);
+    assert_eq!((context, state), (expected, "unset".to_owned()));
+}
+
+#[test]
 fn the_users_environment_stays_but_for_what_is_ours() {
     let stage = Stage::new();
     let script = "echo $HOME_GROWN ${QUIETUS_STALE-unset} ${QUIETUS_IDENTITY-unset}";

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use quietus::store::{Commit, OpenError, Options, Prune, Store, StoreError};
+use quietus::store::{Commit, Cosigned, OpenError, Options, Prune, Store, StoreError};
 use quietus_core::Timestamp;
 use quietus_ledger::merkle::{self, Hash, Leaves, ProofError};
+use quietus_ledger::note::{Note, Witness};
 use quietus_ledger::tiles::{self, Kind, Tile};
 use quietus_ledger::{Draft, Entry, Lease, VERSION};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
+use ring::signature::Ed25519KeyPair;
 
 use crate::disks::{Platter, Room, options};
 use crate::inside::commits::NOW;
@@ -42,7 +44,7 @@ async fn record(store: &Store, count: u64) {
 
 fn signed(store: &Store) {
     store.sign_heads(Box::new(|size, root| {
-        Ok(format!("{size} {}\n\n\u{2014} log sig\n", hex(root)).into_bytes())
+        Ok(format!("{size} {}\n\n\u{2014} log AAAAAHNpZw==\n", hex(root)).into_bytes())
     }));
 }
 
@@ -214,18 +216,36 @@ async fn a_checkpoint_that_others_have_signed_as_well_is_kept() {
     };
     record(&store, 3).await;
     store.commit(ask(None)).await.unwrap();
-    let note = b"3 x\n\n\xe2\x80\x94 log sig\n\xe2\x80\x94 witness sig\n".to_vec();
-    store.commit(ask(Some((3, note.clone())))).await.unwrap();
-    store.commit(ask(Some((4, note.clone())))).await.unwrap();
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let witness = Witness::new("witness.example/w1", &pair).unwrap();
+    let head = store.read().checkpoint().unwrap().unwrap();
+    let text = format!("3 {}\n", hex(&store.read().root_at(3).unwrap()));
+    // It is superseded, and gone, before the witness answers.
+    record(&store, 1).await;
+    store.commit(ask(None)).await.unwrap();
+    assert_eq!(store.read().checkpoints(0, 9).unwrap().len(), 1);
+    let cosigned = Cosigned {
+        size: 3,
+        note: head.note.clone(),
+        lines: witness.cosign(&text, 7).into_bytes(),
+        witness: witness.cosigner().clone(),
+    };
+    store.commit(ask(Some(cosigned.clone()))).await.unwrap();
+    let false_line = Cosigned {
+        size: 4,
+        note: store.read().checkpoint().unwrap().unwrap().note,
+        ..cosigned
+    };
+    store.commit(ask(Some(false_line))).await.unwrap();
     record(&store, 1).await;
     store.commit(ask(None)).await.unwrap();
     let kept = store.read().checkpoints(0, 9).unwrap();
     assert_eq!(
         kept.iter().map(|head| head.size).collect::<Vec<_>>(),
-        [3, 4]
+        [3, 5]
     );
-    assert_eq!(kept[0].note, note);
-    assert_ne!(kept[1].note, note, "there was no such checkpoint to sign");
+    let cosigned = Note::parse(&kept[0].note).unwrap();
+    assert_eq!(witness.cosigner().verify(&cosigned), Ok(Some(7)));
 }
 
 #[tokio::test]
@@ -306,6 +326,7 @@ async fn entries_that_are_pruned_leave_their_hashes() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
     let store = Store::open(&options).unwrap();
+    signed(&store);
     record(&store, 700).await;
     let prune = |through| Commit {
         now: NOW,

@@ -75,6 +75,7 @@ async fn however_often_it_dies_nothing_is_lost() {
 const LOOKING: Mode = Mode {
     accept_restored: false,
     maintenance: true,
+    without_tree: false,
 };
 
 #[tokio::test]

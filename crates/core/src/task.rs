@@ -21,6 +21,8 @@ pub struct Task {
     pub ticket: String,
     /// The environment that its agent is registered for.
     pub environment: String,
+    /// The distributed trace that all of it belongs to (W3C Trace Context).
+    pub trace: [u8; 16],
     /// When it was opened.
     pub opened_at: Timestamp,
     /// When it expires, whatever else happens.

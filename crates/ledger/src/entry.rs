@@ -73,7 +73,7 @@ pub struct Entry {
     /// The stable word for why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    /// Digest of the request's canonical bytes.
+    /// Digest of the request's canonical bytes, without its idempotency key and without a text that can be erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// The task concerned, as it is after it.
@@ -285,12 +285,16 @@ pub struct Task {
 }
 
 /// Where an entry belongs in a distributed trace (W3C Trace Context).
+///
+/// An entry that shows a task is in the task's trace, whatever trace the call that caused it says it is a part of: the
+/// trace that the task was opened in, or else one whose id is the task's. Any other entry that somebody caused is in the
+/// trace that its caller said, if it said one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trace {
     /// The trace, 32 hex digits: the same for all of a task.
     pub id: String,
-    /// The caller's span, 16 hex digits, if it told one with this very call.
+    /// The caller's span, 16 hex digits, if it told one with this very call: be it one of another trace than the task's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<String>,
 }

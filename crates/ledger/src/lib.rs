@@ -11,6 +11,9 @@
 //! The entries are the leaves of a [`merkle`] tree as in RFC 6962. Its head is signed as a [`checkpoint`], and it is
 //! handed out as [`tiles`], so that anyone's tools for transparency logs can read it.
 //!
+//! Whoever holds a copy of a log can have all of it verified ([`audit`]) with nothing but the log's public key.
+//! [`witness`]es, who see every checkpoint grow out of the one before, keep a log from showing two histories.
+//!
 //! This crate opens no file or socket, reads no clock and draws no randomness; private keys stay with the caller.
 
 pub mod audit;

@@ -1,11 +1,15 @@
 //! `quietus audit`
 
 mod checkpoint;
+mod erase;
+mod text;
 mod copy;
 mod export;
 mod follow;
 mod show;
 mod verify;
+mod replay;
+mod report;
 
 use clap::{Args, Subcommand};
 
@@ -19,6 +23,7 @@ use crate::audit::{Log, Remote};
 Examples:
   quietus audit copy copy/ && quietus audit verify copy/ --key ledger.vkey
   quietus audit show task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55
+  quietus audit replay copy/
   quietus audit follow --event request.refused")]
 pub struct AuditArgs {
     #[command(subcommand)]
@@ -28,16 +33,24 @@ pub struct AuditArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     Checkpoint(checkpoint::CheckpointArgs),
+    Erase(erase::EraseArgs),
+    Text(text::TextArgs),
     Copy(copy::CopyArgs),
     Export(export::ExportArgs),
     Follow(follow::FollowArgs),
     Show(show::ShowArgs),
     Verify(verify::VerifyArgs),
+    Replay(replay::ReplayArgs),
+    Report(report::ReportArgs),
 }
 
 pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
     match args.command {
+        Command::Replay(args) => replay::run(globals, &args).await,
+        Command::Report(args) => report::run(globals, &args).await,
         Command::Checkpoint(args) => checkpoint::run(globals, &args).await.map(Exit::from),
+        Command::Erase(args) => erase::run(globals, args).await.map(Exit::from),
+        Command::Text(args) => text::run(globals, args).await.map(Exit::from),
         Command::Copy(args) => copy::run(globals, &args).await,
         Command::Export(args) => export::run(globals, &args).await.map(Exit::from),
         Command::Follow(args) => follow::run(globals, &args).await.map(Exit::from),

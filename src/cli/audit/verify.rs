@@ -9,12 +9,11 @@ use anyhow::anyhow;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quietus_ledger::Verifier;
-use quietus_ledger::audit::{self, Beside, Report, Trust, Walk};
+use quietus_ledger::audit::{self, Beside, Files, Report, Trust};
 use quietus_ledger::note::MAX_NOTE;
 use tokio::sync::oneshot;
 
-use super::log;
-use crate::audit::{Folder, Log};
+use crate::audit::{Folder, Remote, Served};
 use crate::cli::exit::Exit;
 use crate::cli::session::Globals;
 use crate::cli::vkeys;
@@ -23,8 +22,6 @@ use view::Verified;
 
 /// What the keys of brokers are named, as opposed to those of logs.
 const SPIFFE: &str = "spiffe://";
-/// What the newest checkpoint is called.
-const NEWEST: &str = "checkpoint";
 
 /// Verifies a whole log: every entry, every hash, every checkpoint, and what they refer to
 #[derive(Args, Clone, Debug)]
@@ -69,21 +66,24 @@ pub async fn run(globals: &Globals, args: &VerifyArgs) -> anyhow::Result<Exit> {
         receipts: named(&args.receipts)?,
     };
     let report = match &args.dir {
-        Some(dir) => offline(Folder::open(dir)?, trust, beside).await?,
-        None => online(log(globals).await?, trust, &beside).await?,
+        Some(dir) => verified(Folder::open(dir)?, trust, beside).await?,
+        None => {
+            let remote = Remote::new(globals.connect().await?.audit());
+            verified(Served::new(remote).await?, trust, beside).await?
+        }
     };
     let verified = Verified::from(report);
     globals.out().print(&verified)?;
     Ok(match verified.is_good() {
         true => Exit::Done,
-        false => Exit::Unverified,
+        false => Exit::Unproven,
     })
 }
 
 fn trust(args: &VerifyArgs) -> anyhow::Result<Trust> {
     let log: Vec<Verifier> = vkeys::read("--key", &args.keys)?;
-    let names = log.iter().map(Verifier::name);
-    let named = names.filter(|name| !name.starts_with(SPIFFE)).next();
+    let mut names = log.iter().map(Verifier::name);
+    let named = names.find(|name| !name.starts_with(SPIFFE));
     let origin = args.origin.as_deref().or(named).map(str::to_owned);
     Ok(Trust {
         origin,
@@ -104,64 +104,19 @@ fn named(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// On a thread of its own, which an interruption leaves behind.
-async fn offline(folder: Folder, trust: Trust, beside: Beside) -> anyhow::Result<Report> {
+async fn verified<F>(files: F, trust: Trust, beside: Beside) -> anyhow::Result<Report>
+where
+    F: Files<Error: Into<anyhow::Error> + Send> + Send + 'static,
+{
     let (done, verified) = oneshot::channel();
     std::thread::spawn(move || {
         let bar = bar();
-        let report = audit::verify(&folder, trust, &beside, |at, of| tell(&bar, at, of));
+        let report = audit::verify(&files, trust, &beside, |at, of| tell(&bar, at, of));
         bar.finish_and_clear();
         // Nobody listens any more after an interruption.
         let _ = done.send(report);
     });
-    Ok(verified.await??)
-}
-
-/// Over the API: the same walk, without tiles.
-async fn online(mut log: Log, trust: Trust, beside: &Beside) -> anyhow::Result<Report> {
-    let mut walk = Walk::new(trust);
-    let newest = walk.checkpoint(NEWEST, &log.checkpoint().await?);
-    beside.give(&mut walk);
-    let size = newest.map_or(0, |newest| newest.size);
-    let bar = bar();
-    // What was written since is covered by the next checkpoint.
-    while walk.size() < size {
-        let entries = log.entries(walk.size() + 1).await?;
-        if entries.is_empty() {
-            break;
-        }
-        let left = usize::try_from(size - walk.size()).unwrap_or(usize::MAX);
-        for entry in entries.iter().take(left) {
-            for wanted in walk.entry(entry) {
-                let bytes = match wanted.digest() {
-                    Some(digest) => log.attachment(quietus_core::Digest(digest)).await?,
-                    None => None,
-                };
-                walk.attachment(&wanted, bytes.as_deref());
-            }
-        }
-        tell(&bar, walk.size(), size);
-    }
-    archived(&log, &mut walk).await?;
-    bar.finish_and_clear();
-    Ok(walk.finish())
-}
-
-/// That the policy sets that decided are archived.
-async fn archived(log: &Log, walk: &mut Walk) -> anyhow::Result<()> {
-    let named = walk.policies();
-    let named: Vec<(String, u64)> = named
-        .map(|(digest, seq)| (digest.to_owned(), seq))
-        .collect();
-    for (digest, seq) in named {
-        let bytes = match audit::digest(&digest) {
-            Some(hash) => log.policy_set(quietus_core::Digest(hash)).await?,
-            None => None,
-        };
-        if bytes.is_none() {
-            walk.found(audit::Finding::NoPolicy { seq, digest });
-        }
-    }
-    Ok(())
+    verified.await?.map_err(Into::into)
 }
 
 fn bar() -> ProgressBar {

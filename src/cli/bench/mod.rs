@@ -10,10 +10,12 @@ mod fsync;
 mod introspect;
 #[cfg(feature = "postgres")]
 mod issue;
+mod ledger;
 mod load;
 mod mint;
 mod report;
 mod restart;
+mod verify;
 mod world;
 
 use std::path::PathBuf;
@@ -29,6 +31,7 @@ use report::Report;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   quietus bench
+  quietus bench ledger
   quietus bench --only mint,introspect --seconds 10 --json figures.json
   quietus bench --only restart --leases 1000000 --dir /var/lib")]
 pub struct BenchArgs {
@@ -36,7 +39,15 @@ pub struct BenchArgs {
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     pub dir: PathBuf,
     /// Only these measurements.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<Scenario>,
+    /// Only these measurements, in one word.
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        conflicts_with = "names"
+    )]
     pub only: Vec<Scenario>,
     /// How long one round of a measurement takes.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = value_parser!(u64).range(1..=600))]
@@ -62,6 +73,9 @@ pub struct BenchArgs {
     /// For how long it is away.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=3600))]
     pub outage: u64,
+    /// How many entries the ledger has that proofs are made in.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = value_parser!(u64).range(1_000..))]
+    pub entries: u64,
     /// A short run that shows that everything works. Its figures mean nothing.
     #[arg(long)]
     pub quick: bool,
@@ -91,6 +105,8 @@ pub enum Scenario {
     Due,
     /// A restart with live leases, clean and after a kill.
     Restart,
+    /// What the tree over the ledger costs, and how fast it is verified, proven and replayed.
+    Ledger,
     /// Roles in a PostgreSQL database, and ten thousand of them while it is away.
     #[cfg(feature = "postgres")]
     Issue,
@@ -107,6 +123,7 @@ struct Plan {
     leases: u32,
     due: u32,
     roles: u32,
+    entries: u64,
     outage: Duration,
     warm_tokens: usize,
     cold_tokens: usize,
@@ -121,7 +138,8 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     let plan = Plan::of(&args);
     let mut report = Report::new(&args);
-    for scenario in scenarios(&args.only) {
+    let named = [args.names.clone(), args.only.clone()].concat();
+    for scenario in scenarios(&named) {
         runtime.block_on(measure(scenario, &plan, &mut report))?;
     }
     if let Some(path) = &args.json {
@@ -141,6 +159,7 @@ async fn measure(scenario: Scenario, plan: &Plan, report: &mut Report) -> anyhow
         Scenario::Introspect => introspect::measure(plan, report).await,
         Scenario::Due => due::measure(plan, report).await,
         Scenario::Restart => restart::measure(plan, report).await,
+        Scenario::Ledger => ledger::measure(plan, report).await,
         #[cfg(feature = "postgres")]
         Scenario::Issue => issue::measure(plan, report).await,
     }
@@ -163,6 +182,7 @@ impl Plan {
             leases: args.leases,
             due: args.due,
             roles: args.roles,
+            entries: args.entries,
             outage: Duration::from_secs(args.outage),
             warm_tokens: 1_000,
             cold_tokens: 20_000,
@@ -180,6 +200,7 @@ impl Plan {
             leases: self.leases.min(500),
             due: self.due.min(500),
             roles: self.roles.min(40),
+            entries: self.entries.min(2_000),
             outage: self.outage.min(Duration::from_secs(1)),
             warm_tokens: 50,
             cold_tokens: 100,

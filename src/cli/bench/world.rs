@@ -285,6 +285,7 @@ impl Filler {
             ticket: "OPS-4711".to_owned(),
             duration: Some(DAY),
             heartbeat: None,
+            prompt: None,
         };
         let once = Once::new(AGENT, "OpenTask", "", b"")?;
         Ok(self

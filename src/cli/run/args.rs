@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -27,7 +28,7 @@ What the program finds in its environment, by the kind of credential:
   ssh       SSH_AUTH_SOCK (an agent of its own) SSH_IDENTITY_FILE SSH_CERTIFICATE_FILE
   x509      QUIETUS_CERT_FILE QUIETUS_KEY_FILE QUIETUS_CA_FILE
   others    QUIETUS_ and the name of each field
-and QUIETUS_TASK_ID. A target that --env or --file names is handed over by those alone. Other variables that begin \
+and QUIETUS_TASK_ID, and TRACEPARENT, so that its spans are parts of the task. A target that --env or --file names is handed over by those alone. Other variables that begin \
 with QUIETUS_ are not passed on.
 
 Files are renewed while the program runs; the environment of a running program cannot be. Files lie in a folder that \
@@ -48,6 +49,9 @@ pub struct RunArgs {
     /// The work item; recorded and shown, never a policy input
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub ticket: String,
+    /// The prompt that the program is to carry out: its SHA-256 is recorded, and nothing else of it is sent
+    #[arg(long, value_name = "FILE")]
+    pub prompt_file: Option<PathBuf>,
     /// How long the program may take; the broker's configuration may allow less
     #[arg(long = "for", visible_alias = "duration", value_name = "TIME")]
     #[arg(value_parser = humantime::parse_duration)]

@@ -12,6 +12,7 @@ mod handover;
 mod hold;
 mod renewal;
 mod template;
+mod trace;
 
 use std::future::Future;
 use std::process::{ExitCode, ExitStatus};
@@ -26,7 +27,7 @@ pub use args::RunArgs;
 use super::exit::{Complaint, Report, reason};
 use super::output::note;
 use super::session::{Globals, Session};
-use super::words::wire_duration;
+use super::words::{sha256_of, wire_duration};
 use crate::api::v1;
 use crate::client::ConnectError;
 use crate::issuers::Secret;
@@ -36,6 +37,7 @@ use handover::{Handover, TASK, Variables};
 use hold::{Hold, Over};
 use renewal::Leases;
 use template::{Goes, Template};
+use trace::Trace;
 
 /// The exit code when the task ended before the program did.
 const TASK_ENDED: u8 = 124;
@@ -79,11 +81,13 @@ async fn play(globals: &Globals, args: &RunArgs) -> anyhow::Result<u8> {
     let mut signals = Signals::listen()?;
     files::sweep();
     let session = unless_asked(&mut signals, globals.connect()).await?;
-    let task = unless_asked(&mut signals, open(&session, args)).await?;
+    let trace = Trace::of_environment();
+    let task = unless_asked(&mut signals, open(&session, trace, args)).await?;
     let run = Run {
         globals,
         args,
         session,
+        trace,
         task,
     };
     // Everything private is gone before the task is closed.
@@ -118,16 +122,17 @@ fn templates(args: &RunArgs) -> Result<Vec<Template>, Complaint> {
         .collect()
 }
 
-async fn open(session: &Session, args: &RunArgs) -> anyhow::Result<String> {
+async fn open(session: &Session, trace: Trace, args: &RunArgs) -> anyhow::Result<String> {
     let request = v1::OpenTaskRequest {
         idempotency_key: String::new(),
         purpose: args.purpose(),
         ticket: args.ticket.clone(),
         duration: wire_duration(args.duration)?,
         heartbeat_interval: None,
-        prompt_sha256: Vec::new(),
+        prompt_sha256: sha256_of(args.prompt_file.as_deref())?,
     };
-    let answer = session.answer(session.broker().open_task(request)).await?;
+    let mut broker = session.broker();
+    let answer = session.answer(broker.open_task(trace.on(request))).await?;
     Ok(answer.task.ok_or(Complaint::Incomplete("task"))?.id)
 }
 
@@ -147,6 +152,7 @@ struct Run<'a> {
     globals: &'a Globals,
     args: &'a RunArgs,
     session: Session,
+    trace: Trace,
     task: String,
 }
 
@@ -184,6 +190,7 @@ impl Run<'_> {
         variables
             .set
             .insert(TASK.to_owned(), Secret::new(self.task.as_str()));
+        self.trace.pass_on(&self.task, &mut variables);
         self.pass_identity(&mut variables)?;
         Ok((hold, variables))
     }

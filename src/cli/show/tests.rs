@@ -190,6 +190,7 @@ fn the_task_document_is_stable() {
         "live_leases": 0,
         "issued_leases": 2,
         "revoking_leases": 1,
+        "trace_id": null,
     });
     let document = serde_json::to_value(Task::from(ended_task("t2")));
     assert_eq!(document.unwrap(), expected);

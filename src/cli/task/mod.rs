@@ -5,6 +5,7 @@ mod heartbeat;
 mod hold;
 mod list;
 mod open;
+mod record;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -26,6 +27,7 @@ enum Command {
     Hold(hold::HoldArgs),
     Heartbeat(heartbeat::HeartbeatArgs),
     List(list::ListArgs),
+    Record(record::RecordArgs),
     Show(show::ShowArgs),
     Close(close::CloseArgs),
 }
@@ -35,6 +37,7 @@ pub async fn run(globals: &Globals, args: TaskArgs) -> anyhow::Result<Exit> {
         Command::Open(args) => open::run(globals, args).await,
         Command::Hold(args) => hold::run(globals, args).await,
         Command::Heartbeat(args) => heartbeat::run(globals, args).await.map(Exit::from),
+        Command::Record(args) => record::run(globals, args).await.map(Exit::from),
         Command::List(args) => list::run(globals, args).await.map(Exit::from),
         Command::Show(args) => show::run(globals, args).await.map(Exit::from),
         Command::Close(args) => close::run(globals, args).await,

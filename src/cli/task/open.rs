@@ -1,5 +1,6 @@
 //! `quietus task open`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +13,7 @@ use crate::cli::output::{Page, Show, note};
 use crate::cli::session::Globals;
 use crate::cli::show::bound_in_words;
 use crate::cli::view;
-use crate::cli::words::wire_duration;
+use crate::cli::words::{sha256_of, wire_duration};
 
 /// Opens a task for the calling agent
 #[derive(Args, Clone, Debug)]
@@ -37,6 +38,9 @@ pub struct OpenArgs {
     /// Promise a heartbeat this often; the task ends when one is missed
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     heartbeat: Option<Duration>,
+    /// The prompt that the task is to carry out: its SHA-256 is recorded, and nothing else of it is sent
+    #[arg(long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
     /// Stay, and keep the task alive until it ends or this command does
     #[arg(long)]
     hold: bool,
@@ -62,9 +66,9 @@ struct Opened {
 }
 
 pub async fn run(globals: &Globals, args: OpenArgs) -> anyhow::Result<Exit> {
-    let session = globals.connect().await?;
     let (out, quiet, held) = (globals.out(), args.quiet, args.hold);
     let request = request(args)?;
+    let session = globals.connect().await?;
     let answer = session.answer(session.broker().open_task(request)).await?;
     let opened = Opened {
         event: held.then_some("opened"),
@@ -95,7 +99,7 @@ fn request(args: OpenArgs) -> anyhow::Result<v1::OpenTaskRequest> {
         ticket: args.ticket,
         duration: wire_duration(args.duration)?,
         heartbeat_interval: wire_duration(args.heartbeat)?,
-        prompt_sha256: Vec::new(),
+        prompt_sha256: sha256_of(args.prompt_file.as_deref())?,
     })
 }
 

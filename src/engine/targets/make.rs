@@ -7,6 +7,7 @@ use quietus_core::{Enforced, Event, IssueOrder, Lease, LeaseState};
 use crate::engine::{Engine, Error, Issued};
 use crate::failpoint;
 use crate::issuers::{Failure, Made, Prepared};
+use crate::telemetry::carried;
 
 /// What is recorded of a call that broke off in the issuer itself.
 const BROKE_OFF: &str = "the call broke off";
@@ -28,7 +29,8 @@ impl Engine {
             });
         }
         let (engine, ordered) = (Arc::clone(self), lease.clone());
-        let making = tokio::spawn(async move { engine.make_at_target(ordered, prepared).await });
+        let making = async move { engine.make_at_target(ordered, prepared).await };
+        let making = tokio::spawn(carried(making));
         match making.await {
             Ok(done) => done,
             // Nothing is known of how far it came.

@@ -110,6 +110,11 @@ impl Targets {
         site.is_some_and(|site| site.issuer.abilities().enforced == Enforced::AtTarget)
     }
 
+    /// The target of this name, if there is one.
+    pub(super) fn named(&self, name: &TargetName) -> Option<&Arc<Site>> {
+        self.sites.get(name)
+    }
+
     /// Every target, by name.
     pub(super) fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
         self.sites.values()
@@ -156,6 +161,11 @@ impl Site {
             issuer,
             now,
         }
+    }
+
+    /// Whether the target is told of the ends of leases.
+    pub(super) fn is_told(&self) -> bool {
+        self.issuer.abilities().enforced == Enforced::AtTarget
     }
 
     /// Whether the target is worth asking for another credential.

@@ -52,7 +52,10 @@ impl Engine {
         failpoint::reach("revoke.call.before");
         let doomed = Doomed::from(&lease);
         let answer = match site.issuer.abilities().enforced {
-            Enforced::AtTarget => site.call(site.issuer.revoke(&doomed)).await,
+            Enforced::AtTarget => {
+                let asking = site.call(site.issuer.revoke(&doomed));
+                self.confirming(&lease, attempts, asking).await
+            }
             // What ends tokens knows nothing of what was made there by the kind that the target was before.
             Enforced::AtBroker => Err(Failure::said(OTHER_KIND)),
         };

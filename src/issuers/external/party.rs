@@ -15,6 +15,7 @@ use crate::api::issuer as wire;
 use crate::api::issuer::issuer_client::IssuerClient;
 use crate::config::ExternalSettings;
 use crate::issuers::{Failure, Found};
+use crate::telemetry::{TRACEPARENT, current};
 
 /// The longest answer, in bytes.
 pub(super) const MAX_ANSWER: usize = 256 * 1024;
@@ -50,10 +51,14 @@ struct Acquaintance {
 }
 
 impl Deadline {
-    /// The message, with the deadline that the other side is told of.
+    /// The message, with the deadline that the other side is told of, and the trace that the call is a part of.
     pub(super) fn on<T>(self, message: T) -> Request<T> {
         let mut request = message.into_request();
         request.set_timeout(self.0);
+        let traced = current().and_then(|context| context.to_string().parse().ok());
+        if let Some(context) = traced {
+            request.metadata_mut().insert(TRACEPARENT, context);
+        }
         request
     }
 }

@@ -70,6 +70,8 @@ pub struct OpenOrder {
     pub ticket: String,
     /// The environment that the agent is registered for.
     pub environment: String,
+    /// The distributed trace that it is to belong to.
+    pub trace: [u8; 16],
     /// How long it is to last at most.
     pub duration: Option<Duration>,
     /// How often the agent promises to send a heartbeat.

@@ -20,6 +20,7 @@ pub fn open(rules: &Rules, guards: &Guards, order: OpenOrder, now: Timestamp) ->
         purpose: order.purpose,
         ticket: order.ticket,
         environment: order.environment,
+        trace: order.trace,
         opened_at: now,
         deadline: now.after(lasts),
         liveness: Liveness {

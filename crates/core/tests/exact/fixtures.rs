@@ -69,6 +69,7 @@ pub fn task() -> Task {
         purpose: "nightly report".to_owned(),
         ticket: "OPS-1".to_owned(),
         environment: "prod".to_owned(),
+        trace: [7; 16],
         opened_at: NOW,
         deadline: at(600),
         liveness: Liveness::default(),

@@ -13,6 +13,7 @@ fn order(duration: Option<Duration>, heartbeat: Option<Duration>) -> OpenOrder {
         purpose: "nightly report".to_owned(),
         ticket: "OPS-1".to_owned(),
         environment: "prod".to_owned(),
+        trace: [7; 16],
         duration,
         heartbeat,
     }

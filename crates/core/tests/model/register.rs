@@ -464,6 +464,7 @@ impl Page {
             purpose: "why".to_owned(),
             ticket: "T-1".to_owned(),
             environment: "prod".to_owned(),
+            trace: [7; 16],
             opened_at: Timestamp(self.opened),
             deadline: Timestamp(self.deadline),
             liveness: Liveness {

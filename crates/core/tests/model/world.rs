@@ -229,6 +229,7 @@ impl World<'_> {
             purpose: "why".to_owned(),
             ticket: "T-1".to_owned(),
             environment: "prod".to_owned(),
+            trace: [7; 16],
             duration: lasts.map(Duration::from_millis),
             heartbeat: beat.map(Duration::from_millis),
         };

@@ -101,12 +101,12 @@ fn every_two_neighbours_that_change_places_are_found() {
 fn a_log_cut_off_anywhere_is_found() {
     let entries = log::entries(COUNT);
     let mut before = walk(&entries);
-    for at in 0..entries.len() {
+    for (at, entry) in entries.iter().enumerate() {
         let report = before.clone().finish();
         let newest = report.findings.last().unwrap();
         assert_eq!(newest.word(), "truncated");
         assert_eq!(newest.seq(), Some(at as u64 + 1));
-        before.entry(&entries[at]);
+        before.entry(entry);
     }
 }
 

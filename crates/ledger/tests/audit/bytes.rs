@@ -123,10 +123,7 @@ fn right(tile: Tile, leaves: &[Hash]) -> Vec<Hash> {
     let start = usize::try_from(tile.start()).unwrap();
     match tile.kind() {
         Kind::Hashes(0) => leaves[start..start + usize::from(tile.width())].to_vec(),
-        _ => leaves
-            .chunks_exact(256)
-            .map(|tile| log::head(tile))
-            .collect(),
+        _ => leaves.chunks_exact(256).map(log::head).collect(),
     }
 }
 

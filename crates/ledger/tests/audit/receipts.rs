@@ -45,7 +45,8 @@ fn a_receipt_made_before_the_last_confirmation_is_good_too() {
 
 #[test]
 fn whatever_a_receipt_claims_that_the_log_does_not_say_is_found() {
-    let cases: [(&str, fn(&mut Receipt)); 12] = [
+    type Alter = fn(&mut Receipt);
+    let cases: [(&str, Alter); 12] = [
         ("another end", |receipt| receipt.ended_at += 1),
         ("another cause", |receipt| {
             receipt.cause = "expired".to_owned()

@@ -1,0 +1,228 @@
+//! What is shown to witnesses, what they say, and which checkpoint is served then.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quietus_core::Timestamp;
+use quietus_ledger::note::{Cosigner, Note, NoteError, add_cosignatures};
+use quietus_ledger::witness::{Submission, SubmissionError};
+
+use super::ledger::time_of;
+use super::{Engine, Error};
+use crate::config::Ledger;
+use crate::store::{Commit, Cosigned, SignedHead};
+
+/// How far a witness's clock may be from the broker's.
+const CLOCKS: Duration = Duration::from_secs(600);
+/// After how many rounds without an answer a witness is behind, and a cosigned checkpoint too old to be served.
+const ROUNDS: u32 = 5;
+/// Most checkpoints that are remembered.
+const REMEMBERED: usize = 64;
+
+/// What the witnesses have done since the broker started.
+#[derive(Debug, Default)]
+pub(super) struct Witnesses(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The newest last.
+    heads: VecDeque<Head>,
+    /// For each witness, in the order of the configuration, since when it owes an answer.
+    owing: Vec<Option<Timestamp>>,
+}
+
+/// A checkpoint that was shown to witnesses.
+#[derive(Debug)]
+struct Head {
+    size: u64,
+    at: Timestamp,
+    cosigned: usize,
+}
+
+/// Why a witness's answer does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum CosignError {
+    /// A false signature, or none at all.
+    #[error("the cosignature is not good: {0}")]
+    Note(#[from] NoteError),
+    /// Signatures of others only.
+    #[error("there is no cosignature by this witness's key in the answer")]
+    Missing,
+    /// A time that cannot be.
+    #[error(
+        "the cosignature is of the time {time} (in seconds), which is not when it was asked for: is a clock wrong?"
+    )]
+    Time {
+        /// As the witness says.
+        time: u64,
+    },
+    /// What is sent to the witness cannot be made.
+    #[error("the submission cannot be made: {0}")]
+    Submission(#[from] SubmissionError),
+    /// The witness knows more than there is.
+    #[error(
+        "the witness knows the log with {known} entries, but it has only {size}: was an older copy of the store put back?"
+    )]
+    Ahead {
+        /// What the witness knows.
+        known: u64,
+        /// What there is.
+        size: u64,
+    },
+    /// The store.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+impl Witnesses {
+    pub(super) fn new(config: &Ledger) -> Self {
+        Self(Mutex::new(Seen {
+            heads: VecDeque::new(),
+            owing: vec![None; config.witnesses.len()],
+        }))
+    }
+
+    /// The size of the newest cosigned checkpoint.
+    pub(super) fn newest(&self) -> Option<u64> {
+        let seen = self.lock();
+        let mut heads = seen.heads.iter().rev();
+        heads.find(|head| head.cosigned > 0).map(|head| head.size)
+    }
+
+    /// Of those shown since then the one that most witnesses have cosigned, the newest if there are several.
+    fn best(&self, since: Timestamp) -> Option<u64> {
+        let seen = self.lock();
+        let fresh = seen.heads.iter();
+        let fresh = fresh.filter(|head| head.at >= since && head.cosigned > 0);
+        let best = fresh.max_by_key(|head| (head.cosigned, head.size));
+        best.map(|head| head.size)
+    }
+
+    fn show(&self, size: u64, now: Timestamp) {
+        let mut seen = self.lock();
+        for owing in &mut seen.owing {
+            owing.get_or_insert(now);
+        }
+        if seen.heads.len() == REMEMBERED {
+            seen.heads.pop_front();
+        }
+        seen.heads.push_back(Head {
+            size,
+            at: now,
+            cosigned: 0,
+        });
+    }
+
+    fn answered(&self, witness: usize, size: u64) {
+        let mut seen = self.lock();
+        if let Some(owing) = seen.owing.get_mut(witness) {
+            *owing = None;
+        }
+        if let Some(head) = seen.heads.iter_mut().find(|head| head.size == size) {
+            head.cosigned += 1;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine {
+    /// The newest checkpoint, if it was not shown to witnesses yet: from here on they owe an answer to it.
+    pub fn show_witnesses(&self) -> Result<Option<SignedHead>, Error> {
+        let newest = self.store.read().checkpoint()?;
+        let shown = self.witnesses.lock().heads.back().map(|head| head.size);
+        let fresh = newest.filter(|head| shown != Some(head.size));
+        if let Some(head) = &fresh {
+            self.witnesses.show(head.size, self.now());
+        }
+        Ok(fresh)
+    }
+
+    /// What to send to a witness that knows the log with `old` entries.
+    pub fn submission(&self, head: &SignedHead, old: u64) -> Result<Submission, CosignError> {
+        let size = head.size;
+        if old > size {
+            return Err(CosignError::Ahead { known: old, size });
+        }
+        let snapshot = self.store.read();
+        let proof = snapshot.prove_consistency(old, size).map_err(Error::from)?;
+        Ok(Submission {
+            old,
+            proof,
+            note: String::from_utf8_lossy(&head.note).into_owned(),
+        })
+    }
+
+    /// Keeps what this witness, by its place in the configuration, says of a checkpoint, if it is true.
+    pub async fn cosigned(
+        &self,
+        witness: usize,
+        head: &SignedHead,
+        lines: &[u8],
+    ) -> Result<(), CosignError> {
+        let Some(configured) = self.config.ledger.witnesses.get(witness) else {
+            return Err(CosignError::Missing);
+        };
+        self.check_cosignature(&configured.key, head, lines)?;
+        let commit = Commit {
+            now: self.now(),
+            cosigned: Some(Cosigned {
+                size: head.size,
+                note: head.note.clone(),
+                lines: lines.to_vec(),
+                witness: configured.key.clone(),
+            }),
+            ..Commit::default()
+        };
+        self.store.commit(commit).await.map_err(Error::from)?;
+        self.witnesses.answered(witness, head.size);
+        Ok(())
+    }
+
+    fn check_cosignature(
+        &self,
+        key: &Cosigner,
+        head: &SignedHead,
+        lines: &[u8],
+    ) -> Result<(), CosignError> {
+        // What would be served is looked at, not what came: lines that belong to another text are false on this one.
+        let note = add_cosignatures(&head.note, lines, std::slice::from_ref(key))?;
+        let time = key.verify(&Note::parse(note.as_bytes())?)?;
+        let time = time.ok_or(CosignError::Missing)?;
+        // Nobody can have seen the tree before its last entry was written.
+        let entry = Timestamp(time_of(&self.store.read(), head.size)?);
+        let earliest = entry.seconds().saturating_sub(CLOCKS.as_secs());
+        let latest = self.now().after(CLOCKS).seconds();
+        match (earliest..=latest).contains(&time) {
+            true => Ok(()),
+            false => Err(CosignError::Time { time }),
+        }
+    }
+
+    /// The size of the checkpoint to serve: a cosigned one as long as there is one that is not too old.
+    pub(super) fn best_cosigned(&self) -> Option<u64> {
+        let patience = self.config.ledger.cosign_every * ROUNDS;
+        let since = self.now().0.saturating_sub(millis(patience));
+        self.witnesses.best(Timestamp(since))
+    }
+
+    /// The names of the witnesses that have not cosigned for long, though there was something to cosign.
+    pub fn witnesses_behind(&self) -> Vec<String> {
+        let patience = self.config.ledger.cosign_every * ROUNDS;
+        let now = self.now();
+        let seen = self.witnesses.lock();
+        let late = |owing: &Option<Timestamp>| owing.is_some_and(|it| now.since(it) > patience);
+        let configured = self.config.ledger.witnesses.iter().zip(&seen.owing);
+        let behind = configured.filter(|(_, owing)| late(owing));
+        behind
+            .map(|(witness, _)| witness.key.name().to_owned())
+            .collect()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

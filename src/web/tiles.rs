@@ -1,0 +1,206 @@
+//! The ledger as static files (c2sp.org/tlog-tiles), and what a complete copy has beside them.
+
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use quietus_core::Digest;
+use quietus_identity::VerifiedSvid;
+use quietus_ledger::tiles::Tile;
+use tokio::sync::Semaphore;
+
+use super::guest::Guest;
+use super::{Answer, refuse_method, words};
+use crate::engine::{Engine, Error};
+use crate::trust::Trust;
+
+/// Most files that are read at once.
+const AT_ONCE: usize = 8;
+/// Longest path that names a file.
+const LONGEST: usize = 256;
+const TEXT: &str = "text/plain; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
+const JSON: &str = "application/json";
+/// A year: what it names never changes.
+const FOR_EVER: &str = "max-age=31536000, immutable";
+/// Changes at least when a witness has cosigned.
+const NEVER: &str = "no-store";
+
+/// Answers requests for files of the ledger.
+#[derive(Clone)]
+pub struct Tiles {
+    engine: Arc<Engine>,
+    trust: Arc<Trust>,
+    turns: Arc<Semaphore>,
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Checkpoint,
+    CheckpointOf(u64),
+    Tile(Tile),
+    Attachment(Digest),
+    Policy(Digest),
+}
+
+impl Tiles {
+    /// Of this engine's ledger; callers are known by these bundles.
+    pub fn new(engine: Arc<Engine>, trust: Arc<Trust>) -> Self {
+        Self {
+            engine,
+            trust,
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer(self, request: Request<Incoming>) -> Answer {
+        if let Some(refused) = self.turn_away(&request).await {
+            return refused;
+        }
+        if let Some(refused) = refuse_method(request.method()) {
+            return refused;
+        }
+        let path = request.uri().path();
+        let named = match request.uri().query() {
+            None => named(path),
+            Some(_) => Err(bad("there are no queries here")),
+        };
+        match named {
+            Ok(named) => self.read(named).await,
+            Err(answer) => answer,
+        }
+    }
+
+    /// What is said to those who may not read; none to those who may.
+    async fn turn_away(&self, request: &Request<Incoming>) -> Option<Answer> {
+        let guest = request.extensions().get::<Guest>();
+        let peer = match guest {
+            Some(Guest::Anybody) => return None,
+            Some(Guest::Known(peer, _)) => peer,
+            None => return Some(forbidden("nobody knows who asks")),
+        };
+        let now = self.engine.now().seconds();
+        let Ok(svid) = peer.verified(&self.trust, now) else {
+            return Some(forbidden("your SVID is no longer accepted"));
+        };
+        if self.engine.config().is_auditor(svid.id().as_str()) {
+            return None;
+        }
+        if guest.is_some_and(Guest::first_refusal) {
+            self.record(&svid, request.uri().path()).await;
+        }
+        Some(forbidden(
+            "you are not an auditor: the broker's configuration has no [[auditor]] entry for your SPIFFE ID",
+        ))
+    }
+
+    async fn record(&self, svid: &VerifiedSvid, path: &str) {
+        let call = path.get(..LONGEST.min(path.len())).unwrap_or_default();
+        let recorded = self.engine.record_intruder(svid, call, "NOT_AN_AUDITOR");
+        if let Err(error) = recorded.await {
+            tracing::error!(%error, "a refusal could not be recorded");
+        }
+    }
+
+    async fn read(self, named: Named) -> Answer {
+        let Ok(_turn) = self.turns.acquire().await else {
+            return words(StatusCode::SERVICE_UNAVAILABLE, "the broker is stopping\n");
+        };
+        let engine = Arc::clone(&self.engine);
+        let read = tokio::task::spawn_blocking(move || file(&engine, named));
+        match read.await {
+            Ok(Ok(file)) => file,
+            Ok(Err(error)) => failed(&error),
+            Err(_) => words(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
+        }
+    }
+}
+
+fn file(engine: &Engine, named: Named) -> Result<Answer, Error> {
+    Ok(match named {
+        Named::Checkpoint => found(engine.checkpoint(None)?.note, TEXT, NEVER),
+        Named::CheckpointOf(size) => found(engine.checkpoint_of(size)?.note, TEXT, NEVER),
+        Named::Tile(tile) => found(engine.tile(tile)?, BYTES, FOR_EVER),
+        Named::Attachment(digest) => found(engine.attachment(digest)?, JSON, FOR_EVER),
+        Named::Policy(digest) => found(engine.archived_policy(digest)?, JSON, FOR_EVER),
+    })
+}
+
+fn found(content: Vec<u8>, media: &'static str, caching: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(content)));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+    answer
+}
+
+fn failed(error: &Error) -> Answer {
+    match error {
+        Error::NotFound(_) => missing(),
+        Error::Refused(refused) if refused.reason == "PRUNED" => uncached(words(
+            StatusCode::GONE,
+            "these entries were pruned: only their hashes are left\n",
+        )),
+        error => {
+            tracing::error!(%error, "a file of the ledger could not be read");
+            uncached(words(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"))
+        }
+    }
+}
+
+fn missing() -> Answer {
+    uncached(words(StatusCode::NOT_FOUND, "there is no such file\n"))
+}
+
+fn bad(why: &'static str) -> Answer {
+    uncached(words(StatusCode::BAD_REQUEST, why))
+}
+
+/// The connection is not worth keeping.
+fn forbidden(why: &'static str) -> Answer {
+    let mut answer = uncached(words(StatusCode::FORBIDDEN, why));
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
+    answer
+}
+
+fn uncached(mut answer: Answer) -> Answer {
+    let never = HeaderValue::from_static(NEVER);
+    answer.headers_mut().insert(CACHE_CONTROL, never);
+    answer
+}
+
+/// One file, one spelling.
+fn named(path: &str) -> Result<Named, Answer> {
+    let path = path.strip_prefix('/').filter(|path| path.len() <= LONGEST);
+    let path = path.ok_or_else(|| bad("not a path of a file\n"))?;
+    if path == "checkpoint" {
+        return Ok(Named::Checkpoint);
+    }
+    let (folder, name) = path.split_once('/').ok_or_else(missing)?;
+    match folder {
+        "tile" => path.parse().map(Named::Tile).map_err(|_| {
+            bad("not the path of a tile, such as tile/0/x001/234 or tile/entries/005.p/17\n")
+        }),
+        "checkpoints" => size(name)
+            .map(Named::CheckpointOf)
+            .ok_or_else(|| bad("not the size of a tree in decimal digits\n")),
+        "attachments" => digest(name).map(Named::Attachment),
+        "policies" => digest(name).map(Named::Policy),
+        _ => Err(missing()),
+    }
+}
+
+fn size(text: &str) -> Option<u64> {
+    let size: u64 = text.parse().ok()?;
+    (size.to_string() == text).then_some(size)
+}
+
+fn digest(text: &str) -> Result<Digest, Answer> {
+    text.parse()
+        .map_err(|_| bad("not a digest: 64 lower-case hex digits\n"))
+}
