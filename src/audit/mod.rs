@@ -5,11 +5,11 @@ pub mod events;
 pub mod export;
 pub mod fetch;
 mod remote;
+pub mod replay;
+pub mod report;
 pub mod select;
 mod served;
 pub mod story;
-pub mod replay;
-pub mod report;
 pub mod walk;
 
 use quietus_core::Digest;

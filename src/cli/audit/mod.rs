@@ -1,15 +1,15 @@
 //! `quietus audit`
 
 mod checkpoint;
-mod erase;
-mod text;
 mod copy;
+mod erase;
 mod export;
 mod follow;
-mod show;
-mod verify;
 mod replay;
 mod report;
+mod show;
+mod text;
+mod verify;
 
 use clap::{Args, Subcommand};
 
