@@ -59,8 +59,14 @@ fn a_lease_is_followed_through_failing_attempts_to_its_confirmed_death() {
     )
     .unwrap();
     let told = &story.steps[0].leases[0];
-    assert_eq!((told.state.as_str(), told.ended_at_ms), ("Ended", Some(START + 1_000)));
-    assert_eq!((told.confirmed.as_deref(), told.lag_ms), (Some("dropped"), Some(3_500)));
+    assert_eq!(
+        (told.state.as_str(), told.ended_at_ms),
+        ("Ended", Some(START + 1_000))
+    );
+    assert_eq!(
+        (told.confirmed.as_deref(), told.lag_ms),
+        (Some("dropped"), Some(3_500))
+    );
     let entries: Vec<u64> = told.events.iter().map(|event| event.at.entry).collect();
     assert_eq!(entries, [3, 4, 5, 6]);
     assert_eq!(told.events[2].attempts, Some(2));
@@ -78,7 +84,11 @@ fn what_is_not_confirmed_dead_is_counted_as_such() {
         ];
         let told = Story::of(TASK, &entries).unwrap().credentials;
         assert_eq!((told.issued, told.confirmed), (1, 0));
-        assert_eq!((told.live, told.unconfirmed), (live, unconfirmed), "{state}");
+        assert_eq!(
+            (told.live, told.unconfirmed),
+            (live, unconfirmed),
+            "{state}"
+        );
     }
 }
 
