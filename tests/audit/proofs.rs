@@ -214,7 +214,8 @@ async fn what_was_pruned_is_refused_but_still_proven() {
         assert_ne!(status.code(), Code::Ok);
     }
     let path = "tile/entries/000".to_owned();
-    not_found(client.get_tile(v1::GetTileRequest { path }).await);
+    let answer = client.get_tile(v1::GetTileRequest { path }).await;
+    refused(answer, Code::OutOfRange, "PRUNED");
     let path = "tile/0/000".to_owned();
     client.get_tile(v1::GetTileRequest { path }).await.unwrap();
     let rest = v1::ReadEntriesRequest {

@@ -136,7 +136,7 @@ async fn what_is_not_in_the_ledger_is_not_shown() {
     grow_to(&stage, 600).await;
     settled(&stage).await;
     prune(&stage, 256).await;
-    let told_of = complaint(&stage, &["show", "entry", "1"], 3);
+    let told_of = complaint(&stage, &["show", "entry", "1"], 1);
     assert!(told_of.contains("reason: PRUNED"), "{told_of}");
 }
 
@@ -167,4 +167,42 @@ async fn an_entry_is_shown_with_its_proof() {
         told_of.contains("not signed by any of the keys"),
         "{told_of}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_are_told_with_their_texts_until_those_are_erased() {
+    let mut stage = hall().await;
+    let task = open(&mut stage.agent).await;
+    let (lease, _) = request_of(&mut stage, &task).await;
+    let report = v1::RecordActionRequest {
+        task_id: task.id.clone(),
+        lease_id: lease.id,
+        tool: "sql.query".to_owned(),
+        resource: "public.orders".to_owned(),
+        result: v1::ActionResult::Failed.into(),
+        arguments_sha256: vec![7; 32],
+        text: "select 1\n\u{1b}[2J└─ forged".to_owned(),
+        ..Default::default()
+    };
+    stage.agent.record_action(report).await.unwrap();
+    let told_of = told(&stage, &["show", "task", &task.id]);
+    let line = "action \"sql.query\" on \"public.orders\": failed";
+    assert!(told_of.contains(line), "{told_of}");
+    assert!(told_of.contains(&"07".repeat(32)), "{told_of}");
+    let text = "text \"select 1\\n\\u{1b}[2J└─ forged\"";
+    assert!(told_of.contains(text), "{told_of}");
+    let json = told_json(&stage, &["show", "task", &task.id]);
+    let action = &json["steps"][0]["leases"][0]["events"][0]["action"];
+    assert_eq!(action["result"], "failed");
+    assert!(action["commitment"].is_string() && json["trace"].is_string());
+
+    let erase = v1::EraseTextRequest {
+        reason: "asked to".to_owned(),
+        of: Some(v1::erase_text_request::Of::TaskId(task.id.clone())),
+    };
+    stage.operator.erase_text(erase).await.unwrap();
+    let told_of = told(&stage, &["show", "task", &task.id]);
+    assert!(told_of.contains("└─ text erased\n"), "{told_of}");
+    assert!(!told_of.contains("forged"), "{told_of}");
+    assert!(told_of.contains(" text.erased by "), "{told_of}");
 }

@@ -91,7 +91,7 @@ async fn every_witness_cosigns_what_is_served_and_its_line_is_kept() {
     logs::until(|| served(engine, &both) == (engine.store().header().checkpoint, names(&both)))
         .await;
     // What was cosigned first is still there, though it is at no end of a bundle.
-    assert!(first % 256 != 0);
+    assert!(!first.is_multiple_of(256));
     let kept = engine.checkpoint_of(first).unwrap();
     for witness in both {
         let note = Note::parse(&kept.note).unwrap();
@@ -242,8 +242,8 @@ async fn one_that_never_answers_keeps_nobody_waiting() {
         works(&world, &serving).await;
         logs::until(|| honest.known().unwrap().0 >= size).await;
     }
-    assert_eq!(hung.asked(), 1, "it is still being waited for");
-    assert!(served(engine, &both).0 >= 900);
+    logs::until(|| served(engine, &both).0 >= 900).await;
+    assert_eq!(served(engine, &both).1, ["w.example/1"]);
     // It does not keep the broker from stopping either.
     serving.stop().await.unwrap();
 }

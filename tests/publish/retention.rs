@@ -63,7 +63,7 @@ fn proofs(engine: &Engine, size: u64) -> (Hash, Vec<Vec<Hash>>, Vec<SignedHead>)
     let olds = (1..=size).step_by(101);
     proofs.extend(olds.map(|old| snapshot.prove_consistency(old, size).unwrap()));
     let mut heads = snapshot.checkpoints(0, 1000).unwrap();
-    heads.retain(|head| head.size <= size && head.size % 256 == 0);
+    heads.retain(|head| head.size <= size && head.size.is_multiple_of(256));
     (snapshot.root_at(size).unwrap(), proofs, heads)
 }
 

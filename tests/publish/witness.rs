@@ -259,10 +259,10 @@ impl Shared {
             let mut cosigned = self.cosigned.lock().unwrap();
             cosigned.push((submission.old, checkpoint.size));
         }
-        (200, PLAIN, self.lines(&text, &submission.note, &manner))
+        (200, PLAIN, self.lines(&text, &manner))
     }
 
-    fn lines(&self, text: &str, note: &str, manner: &Manner) -> String {
+    fn lines(&self, text: &str, manner: &Manner) -> String {
         let now = self.time.wall().seconds();
         let own = Key::new(&self.name, &self.pair).unwrap();
         let line = own.cosign(text, now);
@@ -276,7 +276,6 @@ impl Shared {
             }
             Manner::OtherText => {
                 let longer = format!("{text}\nmore\n");
-                let _ = note;
                 format!("more\n\n{}", own.cosign(&longer, now))
             }
             Manner::Off(seconds) => own.cosign(text, now.saturating_add_signed(*seconds)),

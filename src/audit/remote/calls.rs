@@ -53,14 +53,17 @@ impl Remote {
             .collect())
     }
 
-    /// A tile or a bundle; none if there is none.
+    /// A tile or a bundle; none if there is none, or its entries were pruned.
     pub async fn tile(&self, tile: Tile) -> anyhow::Result<Option<Vec<u8>>> {
         let mut client = self.client.clone();
         let request = v1::GetTileRequest {
             path: tile.to_string(),
         };
-        let answer = client.get_tile(request);
-        Ok(found(answer).await?.map(|answer| answer.content))
+        match found(client.get_tile(request)).await {
+            Ok(answer) => Ok(answer.map(|answer| answer.content)),
+            Err(status) if is_pruned(&status) => Ok(None),
+            Err(status) => Err(status.into()),
+        }
     }
 
     /// A proof that the tree of `new` entries begins with that of `old`.

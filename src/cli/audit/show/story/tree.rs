@@ -63,7 +63,7 @@ impl Show for Story {
         page.toned(Tone::Strong, format!("task {}, {state}", self.task));
         let opening = self.opened.as_ref().map(|opened| opening(self, opened));
         let lost = || Node::toned(Tone::Busy, "its opening is not in the ledger any more");
-        let steps = self.steps.iter().map(|told| step(told));
+        let steps = self.steps.iter().map(step);
         let root = Node::new("")
             .with([opening.unwrap_or_else(lost)])
             .with(steps)
