@@ -81,7 +81,10 @@ async fn a_copy_is_whole_and_grows_by_what_is_new() {
     for size in [10, 200, 256, 300, 512, 800] {
         grow_to(&stage, size.max(stage.seq() + 1)).await;
         settled(&stage).await;
-        let before = dir.exists().then(|| files(&dir)).unwrap_or_default();
+        let before = match dir.exists() {
+            true => files(&dir),
+            false => BTreeMap::new(),
+        };
         let told = told_json(&stage, &copy);
         assert_eq!(told["signature"], "verified");
         assert_eq!(told["missing"], serde_json::json!([]));
