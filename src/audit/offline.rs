@@ -43,6 +43,18 @@ impl Offline {
         Ok(entries.into_iter().skip(before).map(Into::into).collect())
     }
 
+    /// The first entry that was not pruned.
+    pub fn first(&self) -> anyhow::Result<u64> {
+        for index in 0..self.size.div_ceil(WIDTH.into()) {
+            let bundle = Tile::of(Kind::Entries, index, self.size);
+            let bundle = bundle.context("a tree has no such place")?;
+            if self.folder.read(&bundle.to_string())?.is_some() {
+                return Ok(bundle.start() + 1);
+            }
+        }
+        Ok(self.size + 1)
+    }
+
     /// An archived policy set.
     pub fn policy_set(&self, digest: Digest) -> anyhow::Result<Option<Vec<u8>>> {
         Ok(self.folder.read(&format!("policies/{digest}"))?)

@@ -7,7 +7,7 @@ use quietus_core::TaskId;
 use quietus_ledger::Sealed;
 use tonic::Streaming;
 
-use super::{Log, Remote};
+use super::{Log, Offline, Remote};
 use crate::api::v1;
 
 /// Which entries.
@@ -37,10 +37,18 @@ pub struct Found {
 /// Entries on their way.
 #[derive(Debug)]
 pub struct Entries {
-    stream: Streaming<v1::ReadEntriesResponse>,
+    source: Source,
     ready: VecDeque<Vec<u8>>,
     asked: Selection,
     last: u64,
+}
+
+/// Where they come from.
+#[derive(Debug)]
+enum Source {
+    Broker(Box<Streaming<v1::ReadEntriesResponse>>),
+    /// A copy, and the next entry that is read of it.
+    Copy(Offline, u64),
 }
 
 impl Log {
@@ -51,9 +59,7 @@ impl Log {
     pub async fn select(&self, asked: Selection) -> anyhow::Result<Entries> {
         match self {
             Self::Broker(remote) => Entries::of(remote, asked).await,
-            Self::Copy(_) => bail!(
-                "entries are selected by a broker, and not in a copy: name one with --identity"
-            ),
+            Self::Copy(copy) => Entries::in_copy(copy, asked),
         }
     }
 }
@@ -64,7 +70,7 @@ impl Found {
     /// # Errors
     /// If it is not an entry in canonical form.
     pub fn read(bytes: Vec<u8>) -> anyhow::Result<Self> {
-        let sealed = Sealed::parse(&bytes).context("what the broker sent")?;
+        let sealed = Sealed::parse(&bytes).context("what was read")?;
         Ok(Self { sealed, bytes })
     }
 }
@@ -73,11 +79,37 @@ impl Entries {
     async fn of(remote: &Remote, asked: Selection) -> anyhow::Result<Self> {
         let (from, to) = (asked.from.unwrap_or(0), asked.to.unwrap_or(0));
         Ok(Self {
-            stream: remote.stream(from, to, asked.task, false).await?,
+            source: Source::Broker(Box::new(remote.stream(from, to, asked.task, false).await?)),
             ready: VecDeque::new(),
             asked,
             last: from.max(1) - 1,
         })
+    }
+
+    fn in_copy(copy: &Offline, asked: Selection) -> anyhow::Result<Self> {
+        let from = match asked.from {
+            Some(from) => from.max(1),
+            None => copy.first()?,
+        };
+        Ok(Self {
+            source: Source::Copy(copy.clone(), from),
+            ready: VecDeque::new(),
+            asked,
+            last: from - 1,
+        })
+    }
+
+    /// The next portion; none at the end.
+    async fn portion(&mut self) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
+        match &mut self.source {
+            Source::Broker(stream) => Ok(stream.message().await?.map(|portion| portion.entries)),
+            Source::Copy(_, next) if self.asked.to.is_some_and(|to| *next > to) => Ok(None),
+            Source::Copy(copy, next) => {
+                let entries = copy.entries(*next)?;
+                *next += entries.len() as u64;
+                Ok((!entries.is_empty()).then_some(entries))
+            }
+        }
     }
 
     /// The next one; none at the end.
@@ -87,16 +119,16 @@ impl Entries {
     pub async fn next(&mut self) -> anyhow::Result<Option<Found>> {
         loop {
             let Some(bytes) = self.ready.pop_front() else {
-                let Some(portion) = self.stream.message().await? else {
+                let Some(portion) = self.portion().await? else {
                     return Ok(None);
                 };
-                self.ready.extend(portion.entries);
+                self.ready.extend(portion);
                 continue;
             };
             let found = Found::read(bytes)?;
             follows(self.last, found.sealed.seq, self.asked.task.is_some())?;
             self.last = found.sealed.seq;
-            if self.asked.holds(&found.sealed) {
+            if self.asked.holds(&found) {
                 return Ok(Some(found));
             }
         }
@@ -109,16 +141,21 @@ impl Entries {
 /// If it does not.
 pub fn follows(last: u64, seq: u64, filtered: bool) -> anyhow::Result<()> {
     match seq {
-        seq if seq <= last => bail!("the broker sent entry {seq} after entry {last}"),
-        seq if seq > last + 1 && !filtered => bail!("the broker left out entry {}", last + 1),
+        seq if seq <= last => bail!("entry {seq} came after entry {last}"),
+        seq if seq > last + 1 && !filtered => bail!("entry {} was left out", last + 1),
         _ => Ok(()),
     }
 }
 
 impl Selection {
-    fn holds(&self, sealed: &Sealed) -> bool {
+    fn holds(&self, found: &Found) -> bool {
+        let Found { sealed, bytes } = found;
         let time = sealed.entry.time;
-        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+        let timely = self.since.is_none_or(|since| time >= since)
+            && self.until.is_none_or(|until| time < until);
+        // A broker has looked at all but the time already.
+        let named = |task: TaskId| String::from_utf8_lossy(bytes).contains(&task.to_string());
+        timely && self.to.is_none_or(|to| sealed.seq <= to) && self.task.is_none_or(named)
     }
 }
 

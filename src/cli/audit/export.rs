@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use quietus_core::TaskId;
 
-use super::log;
+use super::log_in;
 use crate::audit::export::{cloud_event, ocsf_event};
 use crate::audit::fetch;
 use crate::audit::select::{Entries, Found, Selection};
@@ -23,6 +23,7 @@ Examples:
   quietus audit export > ledger.jsonl
   quietus audit export ocsf.jsonl --format ocsf --since 2026-11-01T00:00:00Z
   quietus audit export --format cloudevents --task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55
+  quietus audit export --copy copy/ | jq .entry.event
 
 jsonl has the entries as they were hashed; ocsf is the Open Cybersecurity Schema Framework 1.8.0, with metadata.uid as \
 the entry's number; cloudevents is CloudEvents 1.0, with the entry as data. A file is written as a whole or not at all.")]
@@ -30,6 +31,9 @@ pub struct ExportArgs {
     /// The file; - for standard output
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
+    /// The folder with a copy of the log; by default the broker that --identity names is asked
+    #[arg(long, value_name = "DIR")]
+    copy: Option<PathBuf>,
     /// The form of a line
     #[arg(long, value_enum, default_value_t = Form::Jsonl)]
     format: Form,
@@ -59,7 +63,7 @@ enum Form {
 }
 
 pub async fn run(globals: &Globals, args: &ExportArgs) -> anyhow::Result<()> {
-    let log = log(globals).await?;
+    let log = log_in(globals, args.copy.as_deref()).await?;
     let origin = fetch::read(&log.checkpoint().await?, &[])?.origin;
     let entries = log.select(args.selection()).await?;
     match args.file.to_str() {

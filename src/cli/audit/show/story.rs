@@ -2,6 +2,8 @@
 
 mod tree;
 
+use std::path::PathBuf;
+
 use anyhow::bail;
 use clap::Args;
 use quietus_core::{Digest, TaskId};
@@ -9,7 +11,8 @@ use quietus_ledger::Sealed;
 
 use crate::audit::select::Selection;
 use crate::audit::story::{Action, Story};
-use crate::audit::{Log, Remote, Text};
+use crate::audit::{Log, Text};
+use crate::cli::audit::log_in;
 use crate::cli::exit::Complaint;
 use crate::cli::session::Globals;
 
@@ -21,6 +24,7 @@ const MAX_ENTRIES: usize = 100_000;
 #[command(after_help = "\
 Examples:
   quietus audit show task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55
+  quietus audit show task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55 --copy copy/
   quietus audit show task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55 -o json | jq .credentials
 
 Times are counted from the opening; #N is the entry that says so. Purposes, tickets and texts are the agent's own words: \
@@ -29,16 +33,18 @@ pub struct TaskArgs {
     /// The task
     #[arg(value_name = "TASK")]
     task: TaskId,
+    /// The folder with a copy of the log; by default the broker that --identity names is asked
+    #[arg(long, value_name = "DIR")]
+    copy: Option<PathBuf>,
 }
 
 pub async fn run(globals: &Globals, args: &TaskArgs) -> anyhow::Result<()> {
-    let remote = Remote::new(globals.connect().await?.audit());
-    let log = Log::Broker(Box::new(remote.clone()));
+    let log = log_in(globals, args.copy.as_deref()).await?;
     let entries = entries(&log, args.task).await?;
     let story = Story::of(&args.task.to_string(), &entries);
     let mut story = story.ok_or(Complaint::NotFound("task in the ledger"))?;
     for action in story.actions() {
-        put_in(&remote, action).await;
+        put_in(&log, action).await;
     }
     Ok(globals.out().print(&story)?)
 }
@@ -78,8 +84,12 @@ async fn whole(log: &Log, mut sealed: Sealed) -> anyhow::Result<Sealed> {
 }
 
 /// The text of an action, or why there is none: the story goes on without it.
-async fn put_in(remote: &Remote, action: &mut Action) {
+async fn put_in(log: &Log, action: &mut Action) {
     let Some(commitment) = action.commitment.as_deref() else {
+        return;
+    };
+    let Log::Broker(remote) = log else {
+        action.text_missing = Some("not in a copy".to_owned());
         return;
     };
     let text = match commitment.parse::<Digest>() {
