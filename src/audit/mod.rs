@@ -4,6 +4,7 @@ mod copy;
 pub mod events;
 pub mod export;
 pub mod fetch;
+mod offline;
 mod remote;
 pub mod replay;
 pub mod report;
@@ -15,6 +16,7 @@ pub mod walk;
 use quietus_core::Digest;
 
 pub use copy::{CopyError, Folder};
+pub use offline::Offline;
 pub use remote::{Included, Remote, Text};
 pub use served::Served;
 
@@ -23,6 +25,8 @@ pub use served::Served;
 pub enum Log {
     /// A broker.
     Broker(Remote),
+    /// A copy in a folder.
+    Copy(Offline),
 }
 
 impl Log {
@@ -30,6 +34,7 @@ impl Log {
     pub async fn entries(&mut self, from: u64) -> anyhow::Result<Vec<Vec<u8>>> {
         match self {
             Self::Broker(remote) => remote.entries(from).await,
+            Self::Copy(copy) => copy.entries(from),
         }
     }
 
@@ -37,6 +42,7 @@ impl Log {
     pub async fn policy_set(&self, digest: Digest) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
             Self::Broker(remote) => remote.policy_set(digest).await,
+            Self::Copy(copy) => copy.policy_set(digest),
         }
     }
 
@@ -44,6 +50,7 @@ impl Log {
     pub async fn attachment(&self, digest: Digest) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
             Self::Broker(remote) => remote.attachment(digest).await,
+            Self::Copy(copy) => copy.attachment(digest),
         }
     }
 
@@ -51,6 +58,7 @@ impl Log {
     pub async fn checkpoint(&self) -> anyhow::Result<Vec<u8>> {
         match self {
             Self::Broker(remote) => remote.checkpoint().await,
+            Self::Copy(copy) => copy.checkpoint(),
         }
     }
 }

@@ -51,6 +51,9 @@ impl Log {
     pub async fn select(&self, asked: Selection) -> anyhow::Result<Entries> {
         match self {
             Self::Broker(remote) => Entries::of(remote, asked).await,
+            Self::Copy(_) => bail!(
+                "entries are selected by a broker, and not in a copy: name one with --identity"
+            ),
         }
     }
 }

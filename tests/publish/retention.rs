@@ -6,7 +6,7 @@ use std::time::Duration;
 use quietus::broker::Options;
 use quietus::config::{Config, LedgerClients, LedgerHttps};
 use quietus::engine::{Engine, Entries, Error};
-use quietus::store::{Commit, CommitError, Prune, SignedHead};
+use quietus::store::{Commit, CommitError, Prune, SALT, SaltedText, SignedHead};
 use quietus_core::{Digest, Timestamp};
 use quietus_ledger::Sealed;
 use quietus_ledger::audit::Finding;
@@ -208,9 +208,13 @@ async fn lists_and_texts_go_with_their_entries_but_not_while_another_names_them(
     let now = engine.now();
     let lists = write(engine, vec![large(now, "old"), large(now, "shared")]).await;
     let [old_text, young_text] = [Digest([1; 32]), Digest([2; 32])];
+    let salted = |text| SaltedText::new([3; SALT], text);
     let texts = Commit {
         now,
-        texts: vec![(old_text, Some(vec![1])), (young_text, Some(vec![2]))],
+        texts: vec![
+            (old_text, Some(salted("old"))),
+            (young_text, Some(salted("young"))),
+        ],
         ..Commit::default()
     };
     engine.store().commit(texts).await.unwrap();
@@ -229,7 +233,7 @@ async fn lists_and_texts_go_with_their_entries_but_not_while_another_names_them(
     engine.attachment(lists[1]).unwrap();
     let snapshot = engine.store().read();
     assert_eq!(snapshot.text(old_text).unwrap(), None);
-    assert_eq!(snapshot.text(young_text).unwrap(), Some(vec![2]));
+    assert_eq!(snapshot.text(young_text).unwrap(), Some(salted("young")));
     drop(snapshot);
     // Once the other is old as well it goes.
     fill(engine, 512).await;

@@ -145,3 +145,50 @@ async fn what_makes_no_sense_is_wrong_usage() {
         assert_eq!(output.status.code(), Some(2), "{args:?} {output:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_as_good_as_its_broker() {
+    let asked = busy().await;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy");
+    let dir = copy.to_str().unwrap();
+    let key = asked.world.path("state/keys/ledger.vkey");
+    let copied = audit(&asked, &["copy", dir]).await;
+    assert_eq!(copied.status.code(), Some(0), "{copied:?}");
+    let output = audit(&asked, &["replay", dir, "-o", "json"]).await;
+    let offline = json(&output, 0);
+    let online = json(&audit(&asked, &["replay", "-o", "json"]).await, 0);
+    assert_eq!(offline["decisions"], online["decisions"]);
+    assert_eq!(offline["finding_count"], 0);
+    let more = [
+        dir,
+        "--replay",
+        "--key",
+        key.to_str().unwrap(),
+        "-o",
+        "json",
+    ];
+    let report = json(&audit(&asked, &[&AGENTIC[..], &more].concat()).await, 0);
+    assert_eq!(
+        (
+            &report["record"]["root_matches"],
+            &report["record"]["signed"]
+        ),
+        (&true.into(), &true.into())
+    );
+
+    // One policy set for another, and then none.
+    let policies: Vec<_> = std::fs::read_dir(copy.join("policies")).unwrap().collect();
+    for policy in policies {
+        std::fs::write(policy.unwrap().path(), "{}").unwrap();
+    }
+    let told = json(&audit(&asked, &["replay", dir, "-o", "json"]).await, 8);
+    let problem = told["findings"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains("archived wrongly"), "{problem}");
+    std::fs::remove_dir_all(copy.join("policies")).unwrap();
+    assert_eq!(audit(&asked, &["replay", dir]).await.status.code(), Some(8));
+    assert_eq!(
+        audit(&asked, &["replay", "nowhere"]).await.status.code(),
+        Some(1)
+    );
+}

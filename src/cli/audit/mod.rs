@@ -11,11 +11,13 @@ mod show;
 mod text;
 mod verify;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 
 use super::exit::Exit;
 use super::session::Globals;
-use crate::audit::{Log, Remote};
+use crate::audit::{Folder, Log, Offline, Remote};
 
 /// Reads the evidence: what happened, who did it, under which policy, and that nothing was altered
 #[derive(Args, Clone, Debug)]
@@ -63,4 +65,12 @@ pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
 async fn log(globals: &Globals) -> anyhow::Result<Log> {
     let session = globals.connect().await?;
     Ok(Log::Broker(Remote::new(session.audit())))
+}
+
+/// The copy in this folder, or else the log of the broker that `--identity` names.
+async fn log_in(globals: &Globals, dir: Option<&Path>) -> anyhow::Result<Log> {
+    match dir {
+        Some(dir) => Ok(Log::Copy(Offline::new(Folder::open(dir)?)?)),
+        None => log(globals).await,
+    }
 }

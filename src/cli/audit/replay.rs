@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use quietus_core::TaskId;
 
-use super::log;
+use super::log_in;
 use crate::audit::Log;
 use crate::audit::replay::{Change, Finding, Replayed, replay};
 use crate::audit::walk::{self, Range};
@@ -29,6 +29,7 @@ const STRIDE: u64 = 256;
 #[command(after_help = "\
 Examples:
   quietus audit replay
+  quietus audit replay copy/
   quietus audit replay --task 0192f0c1-7d7e-7c3a-9b1d-2f6c1d0e8a55
   quietus audit replay --policies config/policies
   quietus audit replay --policies config/policies --from 10000 -o json
@@ -42,6 +43,9 @@ they were; lifetimes that a policy limits are not compared.
 Exits with 0 if every decision comes out as recorded, with 8 if one does not or cannot be made again, and, with \
 --policies, with 9 if an outcome would be different.")]
 pub struct ReplayArgs {
+    /// The folder with a copy of the log; by default the broker that --identity names is asked
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Compare with what the .cedar files of this folder decide
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
@@ -59,7 +63,7 @@ pub struct ReplayArgs {
 pub async fn run(globals: &Globals, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let range = args.range()?;
     let under = args.policies.as_deref().map(read_policies).transpose()?;
-    let mut log = log(globals).await?;
+    let mut log = log_in(globals, args.dir.as_deref()).await?;
     let bar = Progress::new(&log, range).await;
     let replayed = replay(&mut log, range, args.task, under, |seq| bar.at(seq)).await;
     bar.done();

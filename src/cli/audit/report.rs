@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use quietus_core::Timestamp;
 use quietus_ledger::Verifier;
 
-use super::log;
+use super::log_in;
 use super::replay::Progress;
 use crate::audit::report::frameworks;
 use crate::audit::report::{Asked, Report, report};
@@ -24,7 +24,7 @@ use crate::config::Config;
 #[command(after_help = "\
 Examples:
   quietus audit report --framework owasp-agentic-2026 > report.md
-  quietus audit report --framework nist-csf-2 --since 2026-07-01 --until 2026-10-01 --replay --key @ledger.vkey
+  quietus audit report copy/ --framework nist-csf-2 --since 2026-07-01 --until 2026-10-01 --replay --key @ledger.vkey
   quietus audit report --framework owasp-nhi-2025 --since 30d --config quietus.toml -o json
 
 For each control it names the entries and settings that are evidence, and says where there are none. It does not say \
@@ -33,6 +33,9 @@ that anybody complies with anything.
 Exits with 0 if what is recorded holds, with 8 if the entries do not lead to the checkpoint, no given key signed it, \
 some entry cannot be read, or, with --replay, a decision comes out otherwise.")]
 pub struct ReportArgs {
+    /// The folder with a copy of the log; by default the broker that --identity names is asked
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// The framework
     #[arg(long, value_name = "NAME", value_parser = names())]
     framework: String,
@@ -84,7 +87,7 @@ pub async fn run(globals: &Globals, args: &ReportArgs) -> anyhow::Result<Exit> {
     {
         return Err(Complaint::Usage("--until is not after --since".to_owned()).into());
     }
-    let mut log = log(globals).await?;
+    let mut log = log_in(globals, args.dir.as_deref()).await?;
     let range = Range {
         from: args.from,
         to: None,
