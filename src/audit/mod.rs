@@ -24,7 +24,7 @@ pub use served::Served;
 #[derive(Clone, Debug)]
 pub enum Log {
     /// A broker.
-    Broker(Remote),
+    Broker(Box<Remote>),
     /// A copy in a folder.
     Copy(Offline),
 }

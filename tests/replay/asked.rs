@@ -74,7 +74,7 @@ impl Asked {
     }
 
     pub fn log(&self) -> Log {
-        Log::Broker(Remote::new(self.audit.clone()))
+        Log::Broker(Box::new(Remote::new(self.audit.clone())))
     }
 
     pub fn size(&self) -> u64 {

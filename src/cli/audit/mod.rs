@@ -64,7 +64,7 @@ pub async fn run(globals: &Globals, args: AuditArgs) -> anyhow::Result<Exit> {
 /// The log of the broker that `--identity` names.
 async fn log(globals: &Globals) -> anyhow::Result<Log> {
     let session = globals.connect().await?;
-    Ok(Log::Broker(Remote::new(session.audit())))
+    Ok(Log::Broker(Box::new(Remote::new(session.audit()))))
 }
 
 /// The copy in this folder, or else the log of the broker that `--identity` names.

@@ -79,7 +79,7 @@ async fn found(remote: &Remote, seq: u64) -> anyhow::Result<Found> {
         to: Some(seq),
         ..Selection::default()
     };
-    let mut entries = Log::Broker(remote.clone()).select(asked).await?;
+    let mut entries = Log::Broker(Box::new(remote.clone())).select(asked).await?;
     let found = entries.next().await?;
     Ok(found.ok_or(Complaint::NotFound("entry"))?)
 }

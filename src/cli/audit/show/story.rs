@@ -33,7 +33,7 @@ pub struct TaskArgs {
 
 pub async fn run(globals: &Globals, args: &TaskArgs) -> anyhow::Result<()> {
     let remote = Remote::new(globals.connect().await?.audit());
-    let log = Log::Broker(remote.clone());
+    let log = Log::Broker(Box::new(remote.clone()));
     let entries = entries(&log, args.task).await?;
     let story = Story::of(&args.task.to_string(), &entries);
     let mut story = story.ok_or(Complaint::NotFound("task in the ledger"))?;
