@@ -211,7 +211,7 @@ fn entity(entry: &Entry) -> Value {
     if let Some(task) = &entry.task {
         return json!({ "type": "Task", "uid": task.id, "version": task.version.to_string() });
     }
-    let detail = |name: &str| entry.detail.get(name).map_or("", String::as_str);
+    let detail = |name: &str| entry.detail.get(name).map_or("unknown", String::as_str);
     match entry.event.as_str() {
         "policy.loaded" => {
             let digest = entry.policy.as_deref().unwrap_or("none");
