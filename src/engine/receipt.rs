@@ -6,7 +6,9 @@ use quietus_core::{Confirmation, Lease, LeaseState, Task, TaskId, TaskState, Tim
 use quietus_identity::VerifiedSvid;
 use quietus_ledger::receipt::{self, Credential, End, How, Receipt, State};
 
+use super::record::hex;
 use super::{Engine, Error, Internal};
+use crate::store::Snapshot;
 
 /// What is said of a credential whose target has not been asked yet.
 const WAITED_FOR: &str = "the target has not answered yet";
@@ -36,7 +38,7 @@ impl Engine {
         if leases.len() != task.issued as usize {
             return Err(Error::NotFound("task"));
         }
-        self.sign(&self.receipt_of(&task, &leases)?)
+        self.sign(&self.receipt_of(&snapshot, &task, &leases)?)
     }
 
     /// Waits until the death of every credential of an ended task is confirmed, but no longer than that.
@@ -68,7 +70,12 @@ impl Engine {
         })
     }
 
-    fn receipt_of(&self, task: &Task, leases: &[Lease]) -> Result<Receipt, Error> {
+    fn receipt_of(
+        &self,
+        snapshot: &Snapshot,
+        task: &Task,
+        leases: &[Lease],
+    ) -> Result<Receipt, Error> {
         let Some(ending) = task.ending() else {
             let message = "the task is open: its receipt is made when it ends";
             return Err(Error::refused("TASK_OPEN", message));
@@ -87,6 +94,10 @@ impl Engine {
             ended_at: ending.at.0,
             environment: task.environment.clone(),
             issuer: self.broker.clone(),
+            ledger: receipt::Head {
+                root: hex(&snapshot.ledger_root()),
+                size: snapshot.ledger_size(),
+            },
             opened_at: task.opened_at.0,
             parents: Vec::new(),
             state: if closed {

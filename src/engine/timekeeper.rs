@@ -19,6 +19,8 @@ const AT_ONCE: usize = 64;
 const TICK: Duration = Duration::from_millis(100);
 /// How often everything else is looked after.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// How often the head of the ledger is signed if it has grown: a checkpoint is never older than a second.
+const SIGNING: Duration = Duration::from_millis(500);
 /// How often what is past its retention is looked for.
 const PRUNING: Duration = Duration::from_secs(3_600);
 /// How far effective time may run ahead of the wall clock, or a clock jump, before it is worth a word.
@@ -72,6 +74,7 @@ impl Engine {
         tokio::join!(
             self.end_what_is_due(),
             self.keep_up(),
+            self.keep_signing(),
             self.forget_what_is_old()
         );
     }
@@ -97,6 +100,16 @@ impl Engine {
             tick.tick().await;
             if let Err(error) = self.upkeep(&mut watched).await {
                 tracing::error!(%error, "upkeep failed; trying again");
+            }
+        }
+    }
+
+    async fn keep_signing(&self) {
+        let mut tick = every(SIGNING);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.sign_head().await {
+                tracing::error!(%error, "the head of the ledger could not be signed; trying again");
             }
         }
     }
@@ -165,7 +178,6 @@ impl Engine {
         }
         self.retire_keys()?;
         self.sweep_leftovers().await?;
-        self.sign_head().await?;
         self.watch_clock(watched).await
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use quietus_ledger::note::{self, MAX_NOTE};
-use quietus_ledger::receipt::{Credential, End, How, Receipt, State, VERSION};
+use quietus_ledger::receipt::{self, Credential, End, How, Receipt, State, VERSION};
 use quietus_ledger::{Signer, Verifier};
 use ring::signature::Ed25519KeyPair;
 
@@ -100,6 +100,10 @@ fn receipt(complete: bool) -> Receipt {
         ended_at: NOW + 60_000,
         environment: "dev".to_owned(),
         issuer: BROKER.to_owned(),
+        ledger: receipt::Head {
+            root: "cd".repeat(32),
+            size: 12,
+        },
         opened_at: NOW,
         parents: Vec::new(),
         state: match complete {
@@ -220,7 +224,7 @@ fn what_contradicts_itself_is_not_believed_whoever_signed_it() {
         text.replace(r#""complete":false"#, r#""complete":true"#),
         text.replace(r#""version":2"#, r#""version":0"#),
         text.replace(r#""v":1"#, r#""v": 1"#),
-        text.replace("quietus receipt v1", "quietus receipt v2"),
+        text.replace("quietus receipt v2", "quietus receipt v1"),
         text.replace("quietus receipt v1", "something else"),
     ];
     for lie in lies {
@@ -239,7 +243,7 @@ fn what_is_no_receipt_is_refused() {
         "",
         "\n",
         "hello\n",
-        "quietus receipt v1\n{}\n",
+        "quietus receipt v2\n{}\n",
         cut,
         "a\n\n— b c\n",
     ] {

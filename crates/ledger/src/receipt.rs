@@ -1,6 +1,6 @@
 //! The receipt: what the broker signs about a task that has ended, and each credential under it.
 //!
-//! It is a [`note`] whose text has two lines: `quietus receipt v1`, and JSON in the canonical form of
+//! It is a [`note`] whose text has two lines: `quietus receipt v2`, and JSON in the canonical form of
 //! RFC 8785. A later confirmation makes a new version of it; each version stands by itself. What agents wrote
 //! freely (purpose, ticket) is left out.
 
@@ -12,11 +12,11 @@ use crate::canonical;
 use crate::note::{self, MAX_NOTE, Note, NoteError, Signer, Verifier};
 
 /// The version of the receipt's schema.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest receipt, in bytes of text, signatures not included.
 pub const MAX_RECEIPT: usize = MAX_NOTE - 128 * 1024;
 /// The first line of the text.
-const HEADER: &str = "quietus receipt v1\n";
+const HEADER: &str = "quietus receipt v2\n";
 
 /// How a task ended, and how each credential under it did. Times are milliseconds since the Unix epoch in the
 /// broker's effective time.
@@ -41,6 +41,8 @@ pub struct Receipt {
     pub environment: String,
     /// SPIFFE ID of the broker.
     pub issuer: String,
+    /// The ledger when this version was made: it bears out everything that is said here.
+    pub ledger: Head,
     /// When the task was opened.
     pub opened_at: u64,
     /// The tasks it was delegated from, the nearest first.
@@ -53,6 +55,16 @@ pub struct Receipt {
     pub v: u32,
     /// Grows with every change that a later receipt of the same task tells of; 1 or more.
     pub version: u32,
+}
+
+/// The head of the tree over the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The root, in lower-case hex.
+    pub root: String,
+    /// How many entries there are.
+    pub size: u64,
 }
 
 /// Where an ended task stands.
@@ -143,7 +155,7 @@ pub enum ReceiptError {
     #[error("a receipt of {0} bytes is over the limit of {MAX_RECEIPT}")]
     TooLarge(usize),
     /// The first line is another.
-    #[error("not a receipt: its first line is not `quietus receipt v1`")]
+    #[error("not a receipt: its first line is not `quietus receipt v2`")]
     Header,
     /// A receipt of a later kind.
     #[error(
@@ -162,6 +174,9 @@ pub enum ReceiptError {
     /// A time that not every reader of JSON understands.
     #[error("the receipt holds a time that is not below 2^53")]
     Time,
+    /// Not the head of a tree.
+    #[error("the receipt's ledger is not a root in lower-case hex and a size")]
+    Ledger,
     /// Things did not happen in the order of their times.
     #[error("the receipt's times contradict each other: {0}")]
     Order(&'static str),

@@ -76,6 +76,10 @@ impl Walk {
     pub fn receipt(&mut self, name: &str, note: &[u8]) -> Option<Receipt> {
         match self.opened(note) {
             Ok(receipt) => {
+                // Its head is one that the broker has shown to somebody: the log must have had it.
+                if let Some(root) = super::digest(&receipt.ledger.root) {
+                    self.claim(name, receipt.ledger.size, root);
+                }
                 self.claims.add(name, receipt.clone());
                 Some(receipt)
             }

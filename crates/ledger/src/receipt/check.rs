@@ -11,6 +11,9 @@ pub(super) fn consistent(receipt: &Receipt) -> Result<(), ReceiptError> {
         _ => {}
     }
     named(receipt)?;
+    if !is_digest(&receipt.ledger.root) || receipt.ledger.size > MAX_NUMBER {
+        return Err(ReceiptError::Ledger);
+    }
     times(receipt)?;
     leases(receipt)?;
     let credentials = receipt.credentials.iter();
@@ -100,13 +103,15 @@ fn number(task: &str, lease: &str) -> Option<u64> {
 }
 
 fn fingerprint(credential: &Credential) -> Result<(), ReceiptError> {
-    let is_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     match &credential.fingerprint {
-        Some(hex) if hex.len() != 64 || !hex.bytes().all(is_hex) => {
-            Err(ReceiptError::Fingerprint(credential.lease.clone()))
-        }
+        Some(hex) if !is_digest(hex) => Err(ReceiptError::Fingerprint(credential.lease.clone())),
         _ => Ok(()),
     }
+}
+
+fn is_digest(hex: &str) -> bool {
+    let is_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    hex.len() == 64 && hex.bytes().all(is_hex)
 }
 
 /// Complete, closed and all confirmed: one thing said three times.

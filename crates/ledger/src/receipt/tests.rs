@@ -64,7 +64,7 @@ fn a_receipt_made_elsewhere_is_read_and_made_here_byte_for_byte() {
     let receipt = closing();
     assert_eq!(
         (receipt.v, receipt.version, receipt.credentials.len()),
-        (1, 2, 3)
+        (2, 2, 3)
     );
     assert_eq!(receipt.credentials[0].renewals, 2);
     assert_eq!(receipt.credentials[2].fingerprint, None);
@@ -158,10 +158,10 @@ fn what_the_broker_signed_for_other_reasons_is_no_receipt() {
     let key = pair();
     for text in [
         "dev.example/quietus\n5\nAAAA\n",
-        "quietus receipt v1\n",
-        "quietus receipt v1\n\n",
-        "quietus receipt v1\n{}\n",
-        "quietus receipt v1\nnull\n",
+        "quietus receipt v2\n",
+        "quietus receipt v2\n\n",
+        "quietus receipt v2\n{}\n",
+        "quietus receipt v2\nnull\n",
     ] {
         let signer = Signer::new("dev.example/quietus", &key).unwrap();
         let note = note::sign(text, &[signer]).unwrap();

@@ -251,12 +251,22 @@ pub fn receipt(number: u64) -> Receipt {
         ended_at: first + 500,
         environment: "dev".to_owned(),
         issuer: BROKER.to_owned(),
+        ledger: pin(100),
         opened_at: first,
         parents: Vec::new(),
         state: receipt::State::Closed,
         task: task(number),
         v: receipt::VERSION,
         version: 1,
+    }
+}
+
+/// The head of the log of so many entries.
+pub fn pin(size: u64) -> receipt::Head {
+    let root = head(&leaves(&entries(size)));
+    receipt::Head {
+        root: root.iter().map(|byte| format!("{byte:02x}")).collect(),
+        size,
     }
 }
 

@@ -116,3 +116,23 @@ fn a_receipt_by_another_key_or_of_another_kind_is_not_believed() {
     let report = log::copy(&log::entries(100)).verify_beside(&beside);
     assert_eq!(log::words(&report), ["receipt"]);
 }
+
+#[test]
+fn a_receipt_pins_the_log_that_it_was_made_of() {
+    let pinned = |alter: fn(&mut Receipt)| {
+        let mut receipt = log::receipt(8);
+        alter(&mut receipt);
+        verify(&receipt)
+    };
+    let earlier = pinned(|receipt| receipt.ledger = log::pin(50));
+    assert_eq!(earlier.findings, vec![]);
+    let forked = pinned(|receipt| receipt.ledger.root = "ab".repeat(32));
+    assert_eq!(log::words(&forked), ["split_view"]);
+    let forked = pinned(|receipt| {
+        receipt.ledger.root = "ab".repeat(32);
+        receipt.ledger.size = 77;
+    });
+    assert_eq!(log::words(&forked), ["fork"]);
+    let cut = pinned(|receipt| receipt.ledger = log::pin(101));
+    assert_eq!(log::words(&cut), ["truncated"]);
+}

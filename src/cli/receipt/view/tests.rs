@@ -54,6 +54,10 @@ fn signed(credentials: Vec<receipt::Credential>, signature: Signature) -> Signed
         ended_at: at(60),
         environment: "dev".to_owned(),
         issuer: ISSUER.to_owned(),
+        ledger: receipt::Head {
+            root: "cd".repeat(32),
+            size: 12,
+        },
         opened_at: at(120),
         parents: Vec::new(),
         state: if complete {

@@ -3,24 +3,40 @@
 use super::*;
 
 #[test]
+fn the_ledger_is_named_by_a_root_and_a_size() {
+    for root in [
+        "",
+        "cd",
+        &"CD".repeat(32),
+        &"xy".repeat(32),
+        &"cd".repeat(33),
+    ] {
+        let refused = changed(closed(), |receipt| receipt.ledger.root = root.to_owned());
+        assert!(matches!(refused, Err(ReceiptError::Ledger)), "{root}");
+    }
+    let refused = changed(closed(), |receipt| receipt.ledger.size = 1 << 53);
+    assert!(matches!(refused, Err(ReceiptError::Ledger)));
+}
+
+#[test]
 fn other_versions_are_refused_by_name() {
     let zero = changed(closed(), |receipt| receipt.version = 0);
     assert!(matches!(zero, Err(ReceiptError::Version)));
-    for v in [0, 2] {
+    for v in [1, 3] {
         let refused = changed(closed(), |receipt| receipt.v = v);
         assert!(matches!(refused, Err(ReceiptError::Schema(other)) if other == v));
     }
     let text = closed().text().unwrap();
-    let later = text.replacen("v1", "v2", 1);
+    let later = text.replacen("v2", "v3", 1);
     assert!(matches!(
         Receipt::parse(&later),
-        Err(ReceiptError::Schema(2))
+        Err(ReceiptError::Schema(3))
     ));
-    for header in ["v01", "v", "v1 ", "v-1", "v1.0", "", "v1\n"] {
-        let refused = Receipt::parse(&text.replacen("v1", header, 1));
+    for header in ["v02", "v", "v2 ", "v-2", "v2.0", "", "v2\n"] {
+        let refused = Receipt::parse(&text.replacen("v2", header, 1));
         assert!(refused.is_err(), "{header}");
     }
-    for text in ["", "\n", " quietus receipt v1\n{}\n", "{}\n"] {
+    for text in ["", "\n", " quietus receipt v2\n{}\n", "{}\n"] {
         assert!(
             matches!(Receipt::parse(text), Err(ReceiptError::Header)),
             "{text}"
@@ -32,13 +48,13 @@ fn other_versions_are_refused_by_name() {
 fn other_spellings_are_refused() {
     let text = closing().text().unwrap();
     let spellings = [
-        text.replace("\"v\":1,", "\"v\": 1,"),
-        text.replace("\"v\":1,", "\"v\":1.0,"),
-        text.replace("\"v\":1,", "\"v\":1,\"v\":1,"),
-        text.replace("\"v\":1,", ""),
-        text.replace("\"v\":1,", "\"v\":-1,"),
-        text.replace("\"v\":1,", "\"v\":\"1\","),
-        text.replace("\"v\":1,", "\"purpose\":\"x\",\"v\":1,"),
+        text.replace("\"v\":2,", "\"v\": 2,"),
+        text.replace("\"v\":2,", "\"v\":2.0,"),
+        text.replace("\"v\":2,", "\"v\":2,\"v\":2,"),
+        text.replace("\"v\":2,", ""),
+        text.replace("\"v\":2,", "\"v\":-2,"),
+        text.replace("\"v\":2,", "\"v\":\"2\","),
+        text.replace("\"v\":2,", "\"purpose\":\"x\",\"v\":2,"),
         text.replace("\"version\":2", "\"version\":2,\"w\":1"),
         text.replace("☃", "\\u2603"),
         text.replace("</", "<\\/"),
@@ -64,8 +80,8 @@ fn other_spellings_are_refused() {
 
 /// The member `v` moved from its place to the front.
 fn reordered(text: &str) -> String {
-    text.replace("\"v\":1,", "")
-        .replace("{\"agent\"", "{\"v\":1,\"agent\"")
+    text.replace("\"v\":2,", "")
+        .replace("{\"agent\"", "{\"v\":2,\"agent\"")
 }
 
 #[test]
