@@ -54,8 +54,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             ["proto"],
         )?)?;
     // The wire format of OpenTelemetry, as published. Its comments are not written for rustdoc.
-    tonic_prost_build::configure()
-        .disable_comments(["."])
-        .compile_fds(protox::compile(OTLP, ["proto"])?)?;
+    let mut otlp = protox::compile(OTLP, ["proto"])?;
+    for file in &mut otlp.file {
+        file.source_code_info = None;
+    }
+    tonic_prost_build::configure().compile_fds(otlp)?;
     Ok(())
 }

@@ -223,9 +223,9 @@ fn what_contradicts_itself_is_not_believed_whoever_signed_it() {
     let lies = [
         text.replace(r#""complete":false"#, r#""complete":true"#),
         text.replace(r#""version":2"#, r#""version":0"#),
-        text.replace(r#""v":1"#, r#""v": 1"#),
+        text.replace(r#""v":2"#, r#""v": 2"#),
         text.replace("quietus receipt v2", "quietus receipt v1"),
-        text.replace("quietus receipt v1", "something else"),
+        text.replace("quietus receipt v2", "something else"),
     ];
     for lie in lies {
         assert_ne!(lie, text);

@@ -112,3 +112,18 @@ pub async fn until(mut holds: impl FnMut() -> bool) {
     };
     tokio::time::timeout(patience, waiting).await.unwrap();
 }
+
+/// Has everything forgotten that is to be, which is all up to this entry and no more. The broker may be at it as well.
+pub async fn forgets(engine: &Engine, through: u64) {
+    let pruned = || engine.store().header().pruned;
+    let pruning = async {
+        engine.prune().await.unwrap();
+        while pruned() < through {
+            tokio::task::yield_now().await;
+            engine.prune().await.unwrap();
+        }
+    };
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, pruning).await.unwrap();
+    assert_eq!(pruned(), through);
+}

@@ -76,10 +76,10 @@ async fn old_bundles_go_and_tree_and_proofs_and_checkpoints_stay() {
     world.time.advance(6 * DAY);
     fill(engine, 2900).await;
     let before = proofs(engine, 2900);
-    assert_eq!(engine.prune().await.unwrap(), 0, "nothing is old");
+    logs::forgets(engine, 0).await;
     world.time.advance(5 * DAY);
     // Bundles up to 2560 are old as a whole; the one behind them only in part.
-    assert_eq!(engine.prune().await.unwrap(), 2560);
+    logs::forgets(engine, 2560).await;
     assert_eq!(proofs(engine, 2900), before);
     let left = engine.store().read().entries(1, 1).unwrap();
     assert_eq!(Sealed::parse(&left[0]).unwrap().seq, 2561);
@@ -95,7 +95,7 @@ async fn old_bundles_go_and_tree_and_proofs_and_checkpoints_stay() {
         assert_eq!(detail(n, "through"), through.to_string());
         assert_eq!(detail(n, "root"), root.to_string());
     }
-    assert_eq!(engine.prune().await.unwrap(), 0, "and that was all");
+    logs::forgets(engine, 2560).await;
     assert_eq!(announced(engine).len(), 3);
     serving.stop().await.unwrap();
 }
@@ -108,7 +108,7 @@ async fn what_was_pruned_is_gone_from_the_file_and_after_a_restart() {
     fill(&serving.engine, 700).await;
     let before = proofs(&serving.engine, 700);
     world.time.advance(KEPT + DAY);
-    assert_eq!(serving.engine.prune().await.unwrap(), 512);
+    logs::forgets(&serving.engine, 512).await;
     serving.stop().await.unwrap();
     {
         let db = redb::Database::open(world.store()).unwrap();
@@ -122,8 +122,7 @@ async fn what_was_pruned_is_gone_from_the_file_and_after_a_restart() {
     fill(&serving.engine, 1300).await;
     logs::sign(&serving.engine).await;
     world.time.advance(KEPT + DAY);
-    assert_eq!(serving.engine.prune().await.unwrap(), 768);
-    assert_eq!(pruned(&serving.engine), 1280);
+    logs::forgets(&serving.engine, 1280).await;
     serving.stop().await.unwrap();
 }
 
@@ -228,7 +227,7 @@ async fn lists_and_texts_go_with_their_entries_but_not_while_another_names_them(
     )
     .await;
     assert_eq!(young[0], lists[1]);
-    assert_eq!(engine.prune().await.unwrap(), 256);
+    logs::forgets(engine, 256).await;
     assert!(engine.attachment(lists[0]).is_err());
     engine.attachment(lists[1]).unwrap();
     let snapshot = engine.store().read();
@@ -238,7 +237,7 @@ async fn lists_and_texts_go_with_their_entries_but_not_while_another_names_them(
     // Once the other is old as well it goes.
     fill(engine, 512).await;
     world.time.advance(KEPT + DAY);
-    assert_eq!(engine.prune().await.unwrap(), 256);
+    logs::forgets(engine, 512).await;
     assert!(engine.attachment(lists[1]).is_err());
     serving.stop().await.unwrap();
 }
@@ -249,7 +248,7 @@ async fn nothing_goes_without_a_retention_nor_behind_a_young_entry_nor_unsigned(
     let serving = world.serve().await;
     fill(&serving.engine, 600).await;
     world.time.advance(1000 * DAY);
-    assert_eq!(serving.engine.prune().await.unwrap(), 0);
+    logs::forgets(&serving.engine, 0).await;
     serving.stop().await.unwrap();
 
     let world = World::new();
@@ -260,12 +259,12 @@ async fn nothing_goes_without_a_retention_nor_behind_a_young_entry_nor_unsigned(
     write(engine, vec![entry(ahead)]).await;
     fill(engine, 600).await;
     world.time.advance(KEPT + DAY);
-    assert_eq!(engine.prune().await.unwrap(), 0);
+    logs::forgets(engine, 0).await;
     // To the millisecond.
     world.time.set_wall(ahead.after(KEPT));
-    assert_eq!(engine.prune().await.unwrap(), 0);
+    logs::forgets(engine, 0).await;
     world.time.set_wall(Timestamp(ahead.after(KEPT).0 + 1));
-    assert_eq!(engine.prune().await.unwrap(), 512);
+    logs::forgets(engine, 512).await;
     serving.stop().await.unwrap();
 }
 
@@ -316,8 +315,7 @@ async fn tasks_that_are_alive_do_not_notice() {
                 .unwrap();
         }
     };
-    let (forgotten, ()) = tokio::join!(engine.prune(), minting);
-    assert_eq!(forgotten.unwrap(), 512);
+    tokio::join!(logs::forgets(engine, 512), minting);
     assert!(is_active(&mut verification, &token).await);
     let asked = Entries {
         from: 1,

@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 use super::load::{Measured, run_for};
 use super::report::{Report, Target, Unit, median, millis};
 use super::world::{Serving, World};
-use super::{Plan, mint, verify};
+use super::{Plan, mint, replay, verify};
 use crate::broker::Options;
 use crate::store::{self, Commit, Store};
 
@@ -25,7 +25,8 @@ const PROOFS: u32 = 1_000;
 pub(super) async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     upkeep(plan, report).await?;
     proofs(plan, report).await?;
-    verify::measure(plan, report)
+    verify::measure(plan, report)?;
+    replay::measure(plan, report)
 }
 
 /// Two brokers of the same kind, in turns: one lets the tree grow, one does not.

@@ -13,6 +13,7 @@ mod issue;
 mod ledger;
 mod load;
 mod mint;
+mod replay;
 mod report;
 mod restart;
 mod verify;

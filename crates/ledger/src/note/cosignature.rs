@@ -106,7 +106,7 @@ impl<'a> Witness<'a> {
 /// cosignature of each key; lines of others are ignored.
 ///
 /// # Errors
-/// [`NoteError`] if the note or a line is not one, if a known witness's cosignature is false, or if there are more
+/// [`NoteError`] if the note or a line is not one, if the lines bring more text, if a known witness's cosignature is false, or if there are more
 /// than [`MAX_SIGNATURES`].
 pub fn add_cosignatures(
     note: &[u8],
@@ -116,6 +116,10 @@ pub fn add_cosignatures(
     let noted = Note::parse(note)?;
     let joined = [noted.text.as_bytes(), b"\n", lines].concat();
     let answer = Note::parse(&joined)?;
+    if answer.text != noted.text {
+        // The lines bring a text of their own: what is signed in them is not this note.
+        return Err(NoteError::MalformedSignature(1));
+    }
     let mut signatures: Vec<_> = noted.signatures.clone();
     for witness in witnesses {
         let (old, new) = (witness.verify(&noted)?, witness.verify(&answer)?);

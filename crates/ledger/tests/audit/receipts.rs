@@ -127,7 +127,7 @@ fn a_receipt_pins_the_log_that_it_was_made_of() {
     let earlier = pinned(|receipt| receipt.ledger = log::pin(50));
     assert_eq!(earlier.findings, vec![]);
     let forked = pinned(|receipt| receipt.ledger.root = "ab".repeat(32));
-    assert_eq!(log::words(&forked), ["split_view"]);
+    assert_eq!(log::words(&forked), ["split_view", "fork"]);
     let forked = pinned(|receipt| {
         receipt.ledger.root = "ab".repeat(32);
         receipt.ledger.size = 77;

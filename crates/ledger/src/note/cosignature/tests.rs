@@ -125,6 +125,12 @@ fn false_answers_are_refused() {
     let add = |lines: &str| add_cosignatures(note().as_bytes(), lines.as_bytes(), &known);
     let other = witness.cosign("another text\n", 7);
     assert!(matches!(add(&other), Err(NoteError::BadSignature(_))));
+    // A signature over a longer text, which the answer brings along.
+    let longer = format!("more\n\n{}", witness.cosign(&format!("{TEXT}\nmore\n"), 7));
+    assert!(matches!(
+        add(&longer),
+        Err(NoteError::MalformedSignature(1))
+    ));
     let late = witness.cosign(TEXT, u64::MAX);
     assert!(matches!(add(&late), Err(NoteError::BadSignature(_))));
     let short = line("witness.example/w1", known[0].id(), &[1; 7]);
