@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use quietus_core::Digest;
 use quietus_policy::{PolicyError, PolicyFile, PolicySet};
+use ring::digest::SHA256;
 
 /// The largest archive that is read: the largest policy set, every character of it escaped.
 pub const MAX_ARCHIVE: usize = 8 * quietus_policy::MAX_TOTAL_BYTES;
@@ -29,6 +31,13 @@ pub fn pack(set: &PolicySet) -> Result<Vec<u8>, serde_json::Error> {
     let files = set.files().iter();
     let files = files.map(|file| (&*file.name, &*file.text));
     serde_json::to_vec(&files.collect::<BTreeMap<&str, &str>>())
+}
+
+/// The digest of a packed policy set's bytes, by which whoever cannot compile it knows it.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(ring::digest::digest(&SHA256, bytes).as_ref());
+    Digest(digest)
 }
 
 /// Compiles a packed policy set. Its digest is what it is, whatever name it was kept under.

@@ -240,6 +240,7 @@ impl Broker {
     fn watchers(&mut self) -> Result<JoinSet<()>, TlsError> {
         let mut watchers = JoinSet::new();
         watchers.spawn(Arc::clone(&self.engine).keep_time());
+        watchers.spawn(Arc::clone(&self.engine).keep_retention());
         watchers.spawn(Arc::clone(&self.engine).keep_targets());
         if let Some(socket) = self.metrics.take() {
             let metrics = web::Metrics::new(measure(&self.engine));

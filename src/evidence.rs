@@ -1,8 +1,8 @@
 //! The key that signs evidence: receipts and checkpoints, which outsiders verify without asking the broker.
 //!
 //! One Ed25519 key for the life of a broker, in the key directory: `evidence.key` (PKCS#8, readable by its owner
-//! alone) and, for handing out, `evidence.vkey` and `ledger.vkey`, the public key as C2SP signed notes write it. Whoever is to believe
-//! receipts is given the latter beforehand.
+//! alone) and, for handing out, `evidence.vkey` for receipts and `ledger.vkey` for checkpoints: the public key
+//! as C2SP signed notes write it. Whoever is to believe them is given it beforehand.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const TARGETS: [(&str, &str); 12] = [
+const TARGETS: [(&str, &str); 16] = [
     ("mint", "mint / echo"),
     ("mint", "mint p99 of 15"),
     ("mint", "mint with key / echo"),
@@ -13,6 +13,10 @@ const TARGETS: [(&str, &str); 12] = [
     ("due", "tokens honoured afterwards"),
     ("due", "all endings recorded within"),
     ("due", "mint meanwhile p99 of 50"),
+    ("ledger", "mint / mint without tree"),
+    ("ledger", "proof p99"),
+    ("ledger", "verified"),
+    ("ledger", "replayed"),
     ("restart", "clean: first answer after"),
     ("restart", "clean: resident"),
     ("restart", "clean: resident at most"),

@@ -303,12 +303,15 @@ async fn every_refusal_is_recorded() {
     let lease = mint(&engine, agent, task, ORDERS).await.unwrap().lease.id;
     let closed = open(&engine, agent).await.unwrap().id;
     let theirs = open(&engine, other).await.unwrap().id;
+    let seen = std::cell::Cell::new(0);
     let recorded = async |reason: &str, refused: Option<Error>| {
         let Some(Error::Refused(refused)) = refused else {
             panic!("{reason}: {refused:?}");
         };
         assert_eq!(refused.reason, reason);
         let entries = ledger(engine.store());
+        let before = seen.replace(entries.len());
+        assert!(entries.len() > before, "{reason}: nothing was added");
         let entry = &entries.last().unwrap().entry;
         assert_eq!(entry.event, "request.refused", "{reason}");
         assert_eq!(entry.refusal.as_deref(), Some(reason));

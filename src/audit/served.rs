@@ -43,8 +43,8 @@ impl Served {
             kept.extend(page);
         }
         Ok(Self {
-            // After the others, so that none of them is newer.
-            newest: remote.checkpoint().await?,
+            // After the others, so that none of them is newer. Witnesses may have cosigned an earlier one only.
+            newest: remote.checkpoint_at_most(u64::MAX).await?,
             runtime: Handle::current(),
             remote,
             kept,

@@ -33,7 +33,7 @@ pub const CODES: [(Exit, &str); 13] = [
     ),
     (
         Exit::Unproven,
-        "the evidence does not verify, or a decision replays differently",
+        "the evidence does not verify, or a decision replays differently (audit verify, replay, report)",
     ),
     (
         Exit::Different,

@@ -187,8 +187,11 @@ impl Engine {
 
     /// Tells telemetry of the call. Who does not say when it was called is taken to say that it is just over.
     fn trace_action(&self, task: &Task, report: &ActionReport) {
-        let ended = report.ended_at.unwrap_or_else(|| self.now());
+        // What is reported may be any time; spans of other times than these are of no use to a collector.
+        let now = self.now();
+        let ended = report.ended_at.map_or(now, |at| at.min(now));
         let started = report.started_at.unwrap_or(ended);
+        let started = started.max(task.opened_at).min(ended);
         let call = ToolCall {
             tool: &report.tool,
             call: (!report.call.is_empty()).then_some(report.call.as_str()),

@@ -70,13 +70,12 @@ impl Engine {
         self.evidence.origin()
     }
 
-    /// The newest checkpoint, or the newest of a tree that is not larger. With witnesses the newest is the one that
-    /// most of them have cosigned lately, if any has.
+    /// The newest checkpoint of a tree that is not larger; if no size is named, the newest, or with witnesses the one
+    /// that most of them have cosigned lately.
     pub fn checkpoint(&self, at_most: Option<u64>) -> Result<SignedHead, Error> {
-        let snapshot = self.store.read();
-        let found = match at_most.or_else(|| self.best_cosigned()) {
-            None => snapshot.checkpoint()?,
-            Some(size) => snapshot.checkpoint_at_most(size)?,
+        let found = match at_most {
+            None => self.served_checkpoint()?,
+            Some(size) => self.store.read().checkpoint_at_most(size)?,
         };
         found.ok_or(Error::NotFound("checkpoint"))
     }

@@ -293,8 +293,17 @@ impl Engine {
         self.settle(plan).await.err().unwrap_or(error)
     }
 
-    /// Records that somebody asked for what is not theirs to ask for.
-    pub async fn record_intruder(
+    /// Records that what an operator ordered could not be; the error that the operator is told.
+    async fn refused_order(&self, by: Option<&VerifiedSvid>, call: &str, error: Error) -> Error {
+        let (Some(by), Error::Refused(Refused { reason, .. })) = (by, &error) else {
+            return error;
+        };
+        let recorded = self.record_refused(by, call, reason).await;
+        recorded.err().unwrap_or(error)
+    }
+
+    /// Records that somebody asked for what cannot be, or is not theirs to ask for.
+    pub async fn record_refused(
         &self,
         svid: &VerifiedSvid,
         call: &str,

@@ -95,8 +95,13 @@ impl Engine {
     ) -> Result<(String, String, usize), Error> {
         self.not_in_maintenance()?;
         let _operating = self.operating.lock().await;
-        let set = read_policies(&self.config.policy.dir)
-            .map_err(|error| Error::refused("POLICY_NOT_LOADED", error.to_string()))?;
+        let set = match read_policies(&self.config.policy.dir) {
+            Ok(set) => set,
+            Err(error) => {
+                let refused = Error::refused("POLICY_NOT_LOADED", error.to_string());
+                return Err(self.refused_order(by, "ReloadPolicy", refused).await);
+            }
+        };
         let before = hex(&self.policy.load().digest());
         let after = self.adopt_policy(set, by).await?;
         Ok((before, after, self.policy.load().len()))
@@ -113,9 +118,12 @@ impl Engine {
             let now = self.now();
             let mut entry = self.entry("policy.loaded", by, now);
             entry.policy = Some(hex(&digest));
-            entry
-                .detail
-                .insert("policies".to_owned(), set.len().to_string());
+            entry.detail = [
+                ("archive", archive::sha256(&archived).to_string()),
+                ("policies", set.len().to_string()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into();
             let commit = Commit {
                 now,
                 policy: Some((Digest(digest), archived.clone())),
@@ -145,7 +153,13 @@ impl Engine {
             };
         }
         let before = self.keys.ring().current().kid().to_owned();
-        let made = self.keys.make(self.now())?;
+        let made = match self.keys.make(self.now()) {
+            Ok(made) => made,
+            Err(error) => {
+                let error = error.into();
+                return Err(self.refused_order(Some(by), "RotateKeys", error).await);
+            }
+        };
         let kid = made.kid().to_owned();
         self.settle(|| {
             let now = self.now();

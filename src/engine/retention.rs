@@ -5,6 +5,7 @@
 //! commit with the entry that announces it. Lists and texts kept beside those entries go with them. Archived policy
 //! sets stay: they are few, and later entries rest on them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quietus_core::{Digest, Timestamp};
@@ -18,6 +19,9 @@ use crate::store::{Commit, CommitError, Prune, Snapshot};
 const BUNDLE: u64 = quietus_ledger::tiles::WIDTH as u64;
 /// Most bundles that one commit forgets.
 const PORTION: u64 = 4;
+
+/// Between two portions.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Some entries that are old enough, and what is kept beside them.
 #[derive(Default)]
@@ -35,7 +39,10 @@ impl Engine {
         };
         self.not_in_maintenance()?;
         let before = self.store.header().pruned;
-        while self.prune_portion(retention).await? {}
+        while self.prune_portion(retention).await? {
+            // Whoever waits for a commit does not wait for a whole ledger to be pruned.
+            tokio::time::sleep(PAUSE).await;
+        }
         let forgotten = self.store.header().pruned - before;
         if forgotten > 0 {
             tracing::info!(forgotten, "entries past their retention were pruned");
@@ -50,7 +57,10 @@ impl Engine {
             return Ok(false);
         };
         let from = snapshot.pruned() + 1;
-        let old = collect(&snapshot, limit, now, retention)?;
+        let reading = Arc::clone(&snapshot);
+        let collected =
+            tokio::task::spawn_blocking(move || collect(&reading, limit, now, retention));
+        let old = collected.await.map_err(|_| Error::Stopped)??;
         if old.through < from {
             return Ok(false);
         }

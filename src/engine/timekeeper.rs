@@ -69,14 +69,10 @@ impl Engine {
     /// Keeps time, and keeps up everything else that has its time.
     pub async fn keep_time(self: Arc<Self>) {
         if self.maintenance {
-            return std::future::pending().await;
+            // What is recorded meanwhile is as good as at any other time.
+            return self.keep_signing().await;
         }
-        tokio::join!(
-            self.end_what_is_due(),
-            self.keep_up(),
-            self.keep_signing(),
-            self.forget_what_is_old()
-        );
+        tokio::join!(self.end_what_is_due(), self.keep_up(), self.keep_signing());
     }
 
     async fn end_what_is_due(self: &Arc<Self>) {
@@ -114,7 +110,11 @@ impl Engine {
         }
     }
 
-    async fn forget_what_is_old(&self) {
+    /// Forgets what is past its retention: beside everything else, which does not wait for it.
+    pub async fn keep_retention(self: Arc<Self>) {
+        if self.maintenance {
+            return std::future::pending().await;
+        }
         let mut tick = every(PRUNING);
         loop {
             tick.tick().await;

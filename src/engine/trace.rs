@@ -13,7 +13,6 @@ use quietus_core::{
 };
 
 use super::decide::{Question, Verdict};
-use super::ledger::opened_at;
 use super::{Engine, Error};
 use crate::clock::Stopwatch;
 use crate::issuers::Failure;
@@ -95,7 +94,11 @@ impl Engine {
 
     /// A task was opened, within whatever trace its caller said.
     pub(super) fn trace_opened(&self, begun: Option<Begun>, task: &Task) {
-        if let Some(context) = current() {
+        // A repeated request may tell of a task that is over.
+        if let Some(context) = current()
+            && self.telemetry.spans().is_some()
+            && task.is_open()
+        {
             self.telemetry.opened_in(task.id, context);
         }
         let Some((spans, context, begun)) = self.traced(task.id, begun) else {
@@ -240,11 +243,8 @@ impl Engine {
 
     /// The place of a task's own span.
     fn context(&self, task: TaskId) -> Option<TraceContext> {
+        // What is remembered is whose part the task is; its trace is its own.
         let context = self.telemetry.context_of(task)?;
-        if opened_at(task) >= self.started_at.0 {
-            return Some(context);
-        }
-        // Of what was opened before this start nothing is remembered; the task itself has its trace.
         let task = self.store.read().task(task).ok().flatten();
         let trace = task.map_or(context.trace(), |task| task.trace);
         let flags = u8::from(context.is_sampled());

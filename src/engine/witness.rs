@@ -30,12 +30,16 @@ struct Seen {
     heads: VecDeque<Head>,
     /// For each witness, in the order of the configuration, since when it owes an answer.
     owing: Vec<Option<Timestamp>>,
+    /// The largest that was served: whoever has seen it must not be shown a smaller one.
+    served: u64,
 }
 
 /// A checkpoint that was shown to witnesses.
 #[derive(Debug)]
 struct Head {
     size: u64,
+    /// As it was before anybody cosigned it.
+    note: Vec<u8>,
     at: Timestamp,
     cosigned: usize,
 }
@@ -80,6 +84,7 @@ impl Witnesses {
         Self(Mutex::new(Seen {
             heads: VecDeque::new(),
             owing: vec![None; config.witnesses.len()],
+            served: 0,
         }))
     }
 
@@ -90,16 +95,31 @@ impl Witnesses {
         heads.find(|head| head.cosigned > 0).map(|head| head.size)
     }
 
-    /// Of those shown since then the one that most witnesses have cosigned, the newest if there are several.
-    fn best(&self, since: Timestamp) -> Option<u64> {
-        let seen = self.lock();
+    /// The checkpoint to serve, never a smaller one than before: of those shown since then the one that most witnesses
+    /// have cosigned, the newest if there are several. If there is none, the one that was served last is given time to
+    /// be cosigned; then the newest that was shown takes its place.
+    fn serve(&self, since: Timestamp) -> Option<SignedHead> {
+        let mut seen = self.lock();
+        let served = seen.served;
         let fresh = seen.heads.iter();
-        let fresh = fresh.filter(|head| head.at >= since && head.cosigned > 0);
-        let best = fresh.max_by_key(|head| (head.cosigned, head.size));
-        best.map(|head| head.size)
+        let fresh = fresh.filter(|head| head.at >= since && head.size >= served);
+        let cosigned = fresh.clone().filter(|head| head.cosigned > 0);
+        let best = cosigned.max_by_key(|head| (head.cosigned, head.size));
+        let same = || fresh.clone().find(|head| head.size == served);
+        let newest = || seen.heads.back().filter(|head| head.size >= served);
+        let head = best.or_else(same).or_else(newest)?;
+        let (size, note) = (head.size, head.note.clone());
+        seen.served = size;
+        Some(SignedHead { size, note })
     }
 
-    fn show(&self, size: u64, now: Timestamp) {
+    /// This was served without having been shown to any witness.
+    fn served(&self, size: u64) {
+        let mut seen = self.lock();
+        seen.served = seen.served.max(size);
+    }
+
+    fn show(&self, head: &SignedHead, now: Timestamp) {
         let mut seen = self.lock();
         for owing in &mut seen.owing {
             owing.get_or_insert(now);
@@ -108,7 +128,8 @@ impl Witnesses {
             seen.heads.pop_front();
         }
         seen.heads.push_back(Head {
-            size,
+            size: head.size,
+            note: head.note.clone(),
             at: now,
             cosigned: 0,
         });
@@ -136,7 +157,7 @@ impl Engine {
         let shown = self.witnesses.lock().heads.back().map(|head| head.size);
         let fresh = newest.filter(|head| shown != Some(head.size));
         if let Some(head) = &fresh {
-            self.witnesses.show(head.size, self.now());
+            self.witnesses.show(head, self.now());
         }
         Ok(fresh)
     }
@@ -202,11 +223,23 @@ impl Engine {
         }
     }
 
-    /// The size of the checkpoint to serve: a cosigned one as long as there is one that is not too old.
-    pub(super) fn best_cosigned(&self) -> Option<u64> {
+    /// The checkpoint to serve: with witnesses a cosigned one, as long as there is one that is not too old.
+    pub(super) fn served_checkpoint(&self) -> Result<Option<SignedHead>, Error> {
+        if self.config.ledger.witnesses.is_empty() {
+            return Ok(self.store.read().checkpoint()?);
+        }
         let patience = self.config.ledger.cosign_every * ROUNDS;
         let since = self.now().0.saturating_sub(millis(patience));
-        self.witnesses.best(Timestamp(since))
+        if let Some(head) = self.witnesses.serve(Timestamp(since)) {
+            let kept = self.store.read().checkpoint_at_most(head.size)?;
+            let cosigned = kept.filter(|kept| kept.size == head.size);
+            return Ok(cosigned.or(Some(head)));
+        }
+        let newest = self.store.read().checkpoint()?;
+        if let Some(head) = &newest {
+            self.witnesses.served(head.size);
+        }
+        Ok(newest)
     }
 
     /// The names of the witnesses that have not cosigned for long, though there was something to cosign.

@@ -1,6 +1,7 @@
 //! What auditors call.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use quietus_ledger::merkle::Hash;
 use quietus_ledger::tiles::Tile;
@@ -61,7 +62,7 @@ impl Audit for Front {
             to: given(request.to),
             task,
         };
-        let first = self.engine.entries(&asked).map_err(api::status)?;
+        let first = self.portion(asked).await?;
         let (send, receive) = mpsc::channel(2);
         let front = self.clone();
         let follow = request.follow;
@@ -168,15 +169,19 @@ impl Front {
             return Ok(caller);
         }
         let reason = "NOT_AN_AUDITOR";
-        let recorded = self
-            .engine
-            .record_intruder(&caller.svid, call, reason)
-            .await;
+        let recorded = self.engine.record_refused(&caller.svid, call, reason).await;
         recorded.map_err(api::status)?;
         let message = format!(
             "{id} is not an auditor: add an [[auditor]] entry for it to the broker's configuration"
         );
         Err(api::refused(reason, message))
+    }
+
+    /// The next portion. However long a search takes, nobody else waits for it.
+    async fn portion(&self, asked: Entries) -> Result<Portion, Status> {
+        let engine = Arc::clone(&self.engine);
+        let read = tokio::task::spawn_blocking(move || engine.entries(&asked)).await;
+        read.map_err(|_| stopping())?.map_err(api::status)
     }
 
     /// Sends what was asked for, portion by portion; a reader that goes away or that is no longer trusted ends it.
@@ -215,7 +220,7 @@ impl Front {
                 }
             }
             self.verify_again(caller)?;
-            portion = self.engine.entries(&asked).map_err(api::status)?;
+            portion = self.portion(asked).await?;
         }
     }
 }

@@ -260,10 +260,7 @@ impl Front {
             return Ok(caller);
         }
         let reason = "NOT_AN_OPERATOR";
-        let recorded = self
-            .engine
-            .record_intruder(&caller.svid, call, reason)
-            .await;
+        let recorded = self.engine.record_refused(&caller.svid, call, reason).await;
         recorded.map_err(api::status)?;
         Err(api::refused(
             reason,

@@ -1,6 +1,7 @@
 //! The ledger as static files (c2sp.org/tlog-tiles), and what a complete copy has beside them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -18,6 +19,9 @@ use crate::trust::Trust;
 
 /// Most files that are read at once.
 const AT_ONCE: usize = 8;
+/// How long a caller that was refused is not recorded again, in seconds, and how many such callers are remembered.
+const MINUTE: u64 = 60;
+const REMEMBERED: usize = 10_000;
 /// Longest path that names a file.
 const LONGEST: usize = 256;
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -38,6 +42,8 @@ pub struct Tiles {
     engine: Arc<Engine>,
     trust: Arc<Trust>,
     turns: Arc<Semaphore>,
+    /// Who was refused and recorded lately, and when, in seconds.
+    told: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// What a path names.
@@ -64,6 +70,7 @@ impl Tiles {
             engine,
             trust,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            told: Arc::default(),
         }
     }
 
@@ -102,7 +109,7 @@ impl Tiles {
         if self.engine.config().is_auditor(svid.id().as_str()) {
             return None;
         }
-        if guest.is_some_and(Guest::first_refusal) {
+        if guest.is_some_and(Guest::first_refusal) && self.is_news(svid.id().as_str(), now) {
             self.record(&svid, request.uri().path()).await;
         }
         Some(forbidden(
@@ -110,20 +117,39 @@ impl Tiles {
         ))
     }
 
+    /// Whether the refusal of this caller was not recorded within the last minute: a new connection costs nothing, and
+    /// an entry is for ever.
+    fn is_news(&self, caller: &str, now: u64) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= REMEMBERED {
+            told.retain(|_, at| *at + MINUTE > now);
+        }
+        let known = told.get(caller).is_some_and(|at| *at + MINUTE > now);
+        let has_room = told.len() < REMEMBERED;
+        if !known && has_room {
+            told.insert(caller.to_owned(), now);
+        }
+        !known && has_room
+    }
+
     async fn record(&self, svid: &VerifiedSvid, path: &str) {
         let call = path.get(..LONGEST.min(path.len())).unwrap_or_default();
-        let recorded = self.engine.record_intruder(svid, call, "NOT_AN_AUDITOR");
+        let recorded = self.engine.record_refused(svid, call, "NOT_AN_AUDITOR");
         if let Err(error) = recorded.await {
             tracing::error!(%error, "a refusal could not be recorded");
         }
     }
 
     async fn read(self, named: Named) -> Answer {
-        let Ok(_turn) = self.turns.acquire().await else {
+        let Ok(turn) = self.turns.acquire_owned().await else {
             return words(StatusCode::SERVICE_UNAVAILABLE, "the broker is stopping\n");
         };
         let engine = Arc::clone(&self.engine);
-        let read = tokio::task::spawn_blocking(move || file(&engine, named));
+        // The turn is over when the reading is, though whoever asked may be gone by then.
+        let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            file(&engine, named)
+        });
         match read.await {
             Ok(Ok(file)) => file,
             Ok(Err(error)) => failed(&error),

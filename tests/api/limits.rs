@@ -280,6 +280,13 @@ async fn keys_cannot_be_rotated_until_no_verifier_takes_the_set() {
         }
     }
     assert!(denied > 0);
+    let entries = stage.since(0);
+    let named = |reason: &str| {
+        let named = entries.iter();
+        let named = named.filter(|sealed| sealed.entry.refusal.as_deref() == Some(reason));
+        named.count()
+    };
+    assert_eq!(named("TOO_MANY_KEYS"), denied);
     let kid = stage.status().await.kid;
     let task = open(&mut stage.agent).await;
     let (_, token) = request(&mut stage.agent, &task).await;

@@ -418,6 +418,7 @@ async fn a_folder_that_does_not_compile_changes_nothing_and_says_where() {
             "bad.cedar:",
         ),
     ];
+    let times = broken.len();
     for (text, place) in broken {
         stage.world.replace("policies/bad.cedar", text);
         let answer = stage
@@ -428,7 +429,14 @@ async fn a_folder_that_does_not_compile_changes_nothing_and_says_where() {
         assert!(status.message().contains(place), "{}", status.message());
         assert_eq!(stage.status().await.policy_digest, before);
     }
-    assert_eq!(stage.events_since(seq), [""; 0]);
+    let recorded = stage.since(seq);
+    assert_eq!(recorded.len(), times);
+    for sealed in recorded {
+        assert_eq!(sealed.entry.event, "request.refused");
+        assert_eq!(sealed.entry.refusal.as_deref(), Some("POLICY_NOT_LOADED"));
+        assert_eq!(sealed.entry.detail["call"], "ReloadPolicy");
+        assert!(sealed.entry.caller.is_some());
+    }
     let task = open(&mut stage.agent).await;
     stage
         .agent

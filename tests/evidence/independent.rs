@@ -56,11 +56,7 @@ fn a_good_log_is_good_for_both() {
 #[test]
 fn a_flipped_byte_in_any_kind_of_file_is_found_by_both() {
     let good = log::copy(&log::entries(COUNT));
-    for (path, bytes) in good
-        .0
-        .iter()
-        .filter(|(path, _)| !path.starts_with("policies"))
-    {
+    for (path, bytes) in &good.0 {
         for at in [0, bytes.len() / 3, bytes.len() - 1] {
             let mut copy = good.clone();
             copy.0.get_mut(path).unwrap()[at] ^= 1;

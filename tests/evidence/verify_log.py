@@ -251,8 +251,12 @@ def verify_references(copy, entry, seq):
         data = copy.read(f"attachments/{attached['sha256']}")
         if data is None or hashlib.sha256(data).hexdigest() != attached["sha256"] or len(data) != attached["bytes"]:
             problem(f"entry {seq}", f"the attached {name} are missing or others")
-    if "policy" in entry and copy.read(f"policies/{entry['policy']}") is None:
-        problem(f"entry {seq}", "its policy set is missing")
+    if "policy" in entry:
+        data = copy.read(f"policies/{entry['policy']}")
+        if data is None:
+            problem(f"entry {seq}", "its policy set is missing")
+        elif entry["event"] == "policy.loaded" and hashlib.sha256(data).hexdigest() != entry["detail"].get("archive"):
+            problem(f"entry {seq}", "its policy set is another")
     through = entry.get("detail", {}).get("through", "0") if entry["event"] == "ledger.pruned" else "0"
     return int(through)
 

@@ -23,7 +23,7 @@ Examples:
   quietus audit copy copy/ && quietus audit verify copy/ --key ledger.vkey
 
 The folder has the files of c2sp.org/tlog-tiles, and can be put on any web server. Only what is new is fetched, and \
-only what belongs to the tree of the broker's newest checkpoint is kept. If the broker's ledger does not go on from \
+only what belongs to the tree of the broker's newest checkpoint is kept, policy sets excepted. If the broker's ledger does not go on from \
 the copy, nothing is changed: keep the copy, it is evidence.
 
 Exits with 1 as well if entries name files that the broker does not have; everything else is copied then.")]
@@ -134,7 +134,7 @@ impl Show for Copied {
             ("fetched", Some(fetched.into())),
             (
                 "hashes",
-                Some("every file belongs to the checkpoint's tree".into()),
+                Some("every tile, entry and list belongs to the checkpoint's tree".into()),
             ),
             ("signature", Some(signature.into())),
             ("pruned", pruned.map(Into::into)),

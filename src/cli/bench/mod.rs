@@ -28,7 +28,7 @@ use clap::{Args, ValueEnum, value_parser};
 
 use report::Report;
 
-/// Measures this machine: credentials a second, introspection, mass expiry and restart, beside a bare echo
+/// Measures this machine: credentials, introspection, mass expiry, restarts, targets and the ledger, beside a bare echo
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   quietus bench

@@ -57,7 +57,8 @@ fn pair(text: &str) -> Result<Ed25519KeyPair, &'static str> {
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der());
         return pair.map_err(|_| "is not an Ed25519 key");
     }
-    let key = PrivateKey::from_openssh(text).map_err(|_| "is not a key in OpenSSH's format")?;
+    let key =
+        PrivateKey::from_openssh(text).map_err(|_| "is not an Ed25519 key in OpenSSH's format")?;
     if key.is_encrypted() {
         return Err("is encrypted, and the broker knows no passphrase");
     }

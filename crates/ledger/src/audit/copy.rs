@@ -361,15 +361,13 @@ impl<F: Files> Verification<'_, F> {
 
     fn policies(&mut self) -> Result<(), F::Error> {
         let named = self.walk.policies();
-        let named: Vec<_> = named
-            .map(|(digest, seq)| (digest.to_owned(), seq))
-            .collect();
-        for (digest, seq) in named {
-            let is_there = self::digest(&digest).is_some()
-                && self.files.read(&format!("{POLICIES}{digest}"))?.is_some();
-            if !is_there {
-                self.walk.found(Finding::NoPolicy { seq, digest });
-            }
+        let named: Vec<_> = named.map(str::to_owned).collect();
+        for digest in named {
+            let bytes = match self::digest(&digest) {
+                Some(_) => self.files.read(&format!("{POLICIES}{digest}"))?,
+                None => None,
+            };
+            self.walk.policy(&digest, bytes.as_deref());
         }
         Ok(())
     }

@@ -197,6 +197,14 @@ pub enum Finding {
         /// The policy set.
         digest: String,
     },
+    /// A policy set that decided is not the one that came into force.
+    #[error("entry {seq}: policies/{digest} is not the policy set that came into force")]
+    Policy {
+        /// The first entry that names it.
+        seq: u64,
+        /// The policy set.
+        digest: String,
+    },
     /// A receipt claims what the entries do not say.
     #[error("{name}: {problem}")]
     Receipt {
@@ -234,6 +242,7 @@ impl Finding {
             Self::Attachment { .. } => "attachment",
             Self::Misnamed { .. } => "misnamed",
             Self::NoPolicy { .. } => "no_policy",
+            Self::Policy { .. } => "policy",
             Self::Receipt { .. } => "receipt",
         }
     }
@@ -247,7 +256,8 @@ impl Finding {
             | Self::Pruning { seq }
             | Self::NoAttachment { seq, .. }
             | Self::Attachment { seq, .. }
-            | Self::NoPolicy { seq, .. } => Some(*seq),
+            | Self::NoPolicy { seq, .. }
+            | Self::Policy { seq, .. } => Some(*seq),
             Self::Missing { first, .. } | Self::Uncovered { first, .. } => Some(*first),
             Self::Truncated { held, .. } => Some(held + 1),
             _ => None,
@@ -274,7 +284,9 @@ impl Finding {
             Self::NoAttachment { sha256, .. } | Self::Attachment { sha256, .. } => {
                 Some(format!("attachments/{sha256}"))
             }
-            Self::NoPolicy { digest, .. } => Some(format!("policies/{digest}")),
+            Self::NoPolicy { digest, .. } | Self::Policy { digest, .. } => {
+                Some(format!("policies/{digest}"))
+            }
             _ => None,
         }
     }

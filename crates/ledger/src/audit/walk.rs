@@ -8,7 +8,7 @@ use super::heads::Heads;
 use super::{Report, Trust};
 use crate::checkpoint::Checkpoint;
 use crate::entry::skim::{Skimmed, skim};
-use crate::entry::{Entry, Sealed};
+use crate::entry::{Entry, Sealed, sha256};
 use crate::merkle::{Frontier, Hash, leaf};
 use crate::note::Note;
 use crate::receipt::{self, Receipt};
@@ -17,6 +17,10 @@ use crate::receipt::{self, Receipt};
 const PRUNED: &str = "ledger.pruned";
 /// Its detail that names the last of them.
 const THROUGH: &str = "through";
+/// The event that a policy set came into force.
+const LOADED: &str = "policy.loaded";
+/// Its detail with the SHA-256 of the set as it is archived.
+const ARCHIVE: &str = "archive";
 
 /// Takes the entries of a log in order and compares them with what is signed.
 ///
@@ -35,7 +39,7 @@ pub struct Walk {
     absent: Vec<(u64, u64)>,
     pruned: u64,
     /// Policy sets, with the first entry that names each.
-    policies: BTreeMap<String, u64>,
+    policies: BTreeMap<String, Policy>,
     report: Report,
     findings: Findings,
 }
@@ -46,6 +50,15 @@ pub struct Wanted {
     seq: u64,
     name: String,
     entry: Entry,
+}
+
+/// A policy set that entries name.
+#[derive(Clone, Debug)]
+struct Policy {
+    /// The first entry that names it.
+    seq: u64,
+    /// What its archive may be, by the entries that brought it into force.
+    archives: Vec<Hash>,
 }
 
 impl Walk {
@@ -124,10 +137,23 @@ impl Walk {
         }
     }
 
-    /// The policy sets that entries named so far, each with the first entry that did.
-    pub fn policies(&self) -> impl Iterator<Item = (&str, u64)> {
-        let policies = self.policies.iter();
-        policies.map(|(digest, seq)| (digest.as_str(), *seq))
+    /// The policy sets that entries named so far.
+    pub fn policies(&self) -> impl Iterator<Item = &str> {
+        self.policies.keys().map(String::as_str)
+    }
+
+    /// An archived policy set, as its file has it; none if it is missing. It must be the one that came into force, as
+    /// far as the entry that says so was not pruned.
+    pub fn policy(&mut self, digest: &str, bytes: Option<&[u8]>) {
+        let Some(policy) = self.policies.get(digest) else {
+            return;
+        };
+        let (seq, digest) = (policy.seq, digest.to_owned());
+        match bytes.map(sha256) {
+            None => self.found(Finding::NoPolicy { seq, digest }),
+            Some(hash) if policy.archives.is_empty() || policy.archives.contains(&hash) => {}
+            Some(_) => self.found(Finding::Policy { seq, digest }),
+        }
     }
 
     /// How many entries there were.
@@ -245,13 +271,16 @@ impl Walk {
         if let Some(digest) = &skimmed.policy
             && !self.policies.contains_key(digest.as_ref())
         {
-            self.policies.insert(digest.to_string(), seq);
+            let archives = Vec::new();
+            self.policies
+                .insert(digest.to_string(), Policy { seq, archives });
         }
         let is_claimed = skimmed
             .task
             .as_ref()
             .is_some_and(|task| self.claims.about(task));
-        match is_claimed || skimmed.attached || skimmed.event == PRUNED {
+        let is_telling = [PRUNED, LOADED].contains(&skimmed.event.as_ref());
+        match is_claimed || skimmed.attached || is_telling {
             true => self.look_closer(seq, bytes),
             false => Vec::new(),
         }
@@ -264,6 +293,9 @@ impl Walk {
         if entry.event == PRUNED {
             self.announce(seq, &entry);
         }
+        if entry.event == LOADED {
+            self.archived(&entry);
+        }
         self.claims.tell(&entry);
         let wanted = entry.attached.keys().map(|name| Wanted {
             seq,
@@ -271,6 +303,18 @@ impl Walk {
             entry: entry.clone(),
         });
         wanted.collect()
+    }
+
+    fn archived(&mut self, entry: &Entry) {
+        let policy = entry.policy.as_ref();
+        let policy = policy.and_then(|digest| self.policies.get_mut(digest));
+        let archive = entry.detail.get(ARCHIVE);
+        let archive = archive.and_then(|text| super::digest(text));
+        if let (Some(policy), Some(archive)) = (policy, archive)
+            && !policy.archives.contains(&archive)
+        {
+            policy.archives.push(archive);
+        }
     }
 
     fn announce(&mut self, seq: u64, entry: &Entry) {

@@ -21,8 +21,7 @@ fn every_flipped_byte_of_every_file_is_found() {
             Ok(tile) if tile.kind() == Kind::Entries => bundle(tile, bytes, &leaves),
             Ok(tile) => hashes(tile, bytes, &leaves),
             Err(_) if path.starts_with("checkpoint") => checkpoint(path, bytes),
-            // Whether a policy set is what its digest says is seen when it is compiled for replay.
-            Err(_) => 0,
+            Err(_) => policy(path, bytes),
         };
     }
     assert!(tried > 500_000, "{tried}");
@@ -33,11 +32,7 @@ fn every_flipped_byte_of_every_file_is_found() {
 fn flipped_bytes_are_found_by_the_whole_verification_and_named() {
     let entries = log::entries(COUNT);
     let copy = log::copy(&entries);
-    for (path, bytes) in copy
-        .0
-        .iter()
-        .filter(|(path, _)| !path.starts_with("policies"))
-    {
+    for (path, bytes) in &copy.0 {
         for at in (0..bytes.len()).step_by(bytes.len() / 20) {
             let mut altered = copy.clone();
             altered.0.get_mut(path).unwrap()[at] ^= 1 << (at % 8);
@@ -127,6 +122,27 @@ fn right(tile: Tile, leaves: &[Hash]) -> Vec<Hash> {
     }
 }
 
+fn policy(path: &str, bytes: &[u8]) -> usize {
+    let mut walk = Walk::new(log::trust());
+    let entries = log::entries(8);
+    let head = log::signed_head(8, log::head(&log::leaves(&entries)), 1, log::ORIGIN);
+    walk.checkpoint("checkpoint", &head).unwrap();
+    entries.iter().for_each(|entry| drop(walk.entry(entry)));
+    let mut altered = bytes.to_vec();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            altered[at] ^= 1 << bit;
+            let mut walk = walk.clone();
+            walk.policy(log::POLICY, Some(&altered));
+            assert_eq!(log::words(&walk.finish()), ["policy"], "{path} byte {at}");
+            altered[at] = bytes[at];
+        }
+    }
+    walk.policy(log::POLICY, Some(bytes));
+    assert!(walk.finish().is_good());
+    bytes.len()
+}
+
 fn checkpoint(path: &str, bytes: &[u8]) -> usize {
     let mut altered = bytes.to_vec();
     for at in 0..bytes.len() {
@@ -149,11 +165,7 @@ fn every_shorter_form_of_every_file_is_found() {
         cut.0.get_mut(path).unwrap().truncate(length);
         cut.verify().is_good()
     };
-    for (path, bytes) in copy
-        .0
-        .iter()
-        .filter(|(path, _)| !path.starts_with("policies"))
-    {
+    for (path, bytes) in &copy.0 {
         let step = (bytes.len() / 40).max(1);
         for length in (0..bytes.len()).step_by(step).chain([bytes.len() - 1]) {
             assert!(!cut(path, length), "{path} cut to {length}");

@@ -67,6 +67,15 @@ pub fn trust() -> Trust {
     }
 }
 
+/// The policy set as it is archived.
+const ARCHIVE: &[u8] = b"{\"readers.cedar\":\"permit (principal, action, resource);\"}";
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let digits = digest.as_ref().iter();
+    digits.map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The task that an entry is about: each has eight entries.
 pub fn task(number: u64) -> String {
     format!("0192f0c1-7d7e-7c3a-9b1d-{:012x}", number / 8)
@@ -164,6 +173,14 @@ pub fn entry(number: u64) -> Entry {
                 confirmed: text("deleted_at_target"),
                 ..ended(number, 1, "Ended")
             }],
+            ..base
+        },
+        _ if number == 7 => Entry {
+            agent: None,
+            detail: BTreeMap::from([("archive".to_owned(), sha256(ARCHIVE))]),
+            event: "policy.loaded".to_owned(),
+            policy: text(POLICY),
+            task: None,
             ..base
         },
         _ => Entry {
@@ -292,7 +309,7 @@ pub fn signed(leaves: &[Hash], seed: u8, origin: &str) -> Vec<u8> {
     signed_head(leaves.len() as u64, head(leaves), seed, origin)
 }
 
-fn signed_head(size: u64, root: Hash, seed: u8, origin: &str) -> Vec<u8> {
+pub fn signed_head(size: u64, root: Hash, seed: u8, origin: &str) -> Vec<u8> {
     let pair = pair(seed);
     let signer = Signer::new(origin, &pair).unwrap();
     let note = Checkpoint::new(origin, size, root).sign(&[signer]);
@@ -325,7 +342,7 @@ pub fn unsigned(entries: &[Vec<u8>]) -> Copy {
         let full = row.chunks_exact(256);
         row = full.map(head).collect();
     }
-    files.insert(format!("policies/{POLICY}"), b"permit ...".to_vec());
+    files.insert(format!("policies/{POLICY}"), ARCHIVE.to_vec());
     Copy(files)
 }
 
