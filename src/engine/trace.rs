@@ -96,7 +96,6 @@ impl Engine {
     pub(super) fn trace_opened(&self, begun: Option<Begun>, task: &Task) {
         // A repeated request may tell of a task that is over.
         if let Some(context) = current()
-            && self.telemetry.spans().is_some()
             && task.is_open()
         {
             self.telemetry.opened_in(task.id, context);
