@@ -259,3 +259,79 @@ impl Engine {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const LONG_AGO: Timestamp = Timestamp(0);
+
+    fn witnesses() -> Witnesses {
+        let seen = Seen {
+            owing: vec![None; 2],
+            ..Seen::default()
+        };
+        Witnesses(Mutex::new(seen))
+    }
+
+    fn show(witnesses: &Witnesses, sizes: &[u64]) {
+        for size in sizes {
+            let note = size.to_string().into_bytes();
+            witnesses.show(&SignedHead { size: *size, note }, Timestamp(*size));
+        }
+    }
+
+    fn served(witnesses: &Witnesses, since: Timestamp) -> Option<u64> {
+        let head = witnesses.serve(since)?;
+        assert_eq!(head.note, head.size.to_string().into_bytes());
+        Some(head.size)
+    }
+
+    #[test]
+    fn what_most_have_cosigned_is_served_then_the_newest_of_those() {
+        let all = witnesses();
+        assert_eq!(served(&all, LONG_AGO), None);
+        show(&all, &[10]);
+        assert_eq!(served(&all, LONG_AGO), Some(10));
+        all.answered(0, 10);
+        all.answered(1, 10);
+        show(&all, &[20]);
+        all.answered(0, 20);
+        assert_eq!(served(&all, LONG_AGO), Some(10));
+        all.answered(1, 20);
+        assert_eq!(served(&all, LONG_AGO), Some(20));
+    }
+
+    #[test]
+    fn a_smaller_tree_than_before_is_never_served() {
+        let slow = witnesses();
+        show(&slow, &[10, 20]);
+        assert_eq!(served(&slow, LONG_AGO), Some(20));
+        slow.answered(0, 10);
+        slow.answered(1, 10);
+        assert_eq!(served(&slow, LONG_AGO), Some(20));
+
+        let started = witnesses();
+        started.served(30);
+        show(&started, &[20]);
+        assert_eq!(served(&started, LONG_AGO), None);
+        show(&started, &[30]);
+        assert_eq!(served(&started, LONG_AGO), Some(30));
+    }
+
+    #[test]
+    fn what_was_served_has_time_to_be_cosigned_and_not_for_ever() {
+        let slow = witnesses();
+        show(&slow, &[10]);
+        assert_eq!(served(&slow, LONG_AGO), Some(10));
+        show(&slow, &[20, 30]);
+        assert_eq!(served(&slow, Timestamp(5)), Some(10));
+        slow.answered(0, 10);
+        assert_eq!(served(&slow, Timestamp(5)), Some(10));
+        assert_eq!(served(&slow, Timestamp(11)), Some(30));
+        slow.answered(0, 20);
+        assert_eq!(served(&slow, Timestamp(11)), Some(30));
+        assert_eq!(served(&slow, Timestamp(99)), Some(30), "there is no other");
+    }
+}

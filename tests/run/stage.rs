@@ -71,7 +71,7 @@ impl Stage {
     }
 
     pub fn start(&self, options: &[&str], script: &str) -> Running {
-        let mut command = self.around(options, &["sh", "-c", script]);
+        let mut command = undisturbed(&self.around(options, &["sh", "-c", script]));
         let piped = Stdio::piped;
         let mut process = command
             .stdin(piped())
@@ -223,4 +223,23 @@ fn serve(dev: &Path) -> Child {
     BufReader::new(lines).read_line(&mut ready).unwrap();
     assert!(ready.contains("is ready on"), "{ready:?}");
     process
+}
+
+/// The same command with the usual signals, whatever those who run the tests ignore (as under nohup).
+fn undisturbed(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP,INT,QUIT,TERM")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .process_group(0);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => env.env(name, value),
+            None => env.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        env.current_dir(dir);
+    }
+    env
 }
