@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Front;
-use super::caller::{Caller, caller};
+use super::caller::{Caller, Role};
 use crate::api::v1::audit_server::Audit;
 use crate::api::{self, v1};
 use crate::engine::{Entries, Error, Portion};
@@ -163,18 +163,7 @@ impl Audit for Front {
 impl Front {
     /// The caller, if it is an auditor or an operator. Anybody else is refused, and that is recorded.
     async fn auditor<T>(&self, request: &Request<T>, call: &str) -> Result<Caller, Status> {
-        let caller = caller(request)?;
-        let id = caller.svid.id().as_str();
-        if self.engine.config().is_auditor(id) {
-            return Ok(caller);
-        }
-        let reason = "NOT_AN_AUDITOR";
-        let recorded = self.engine.record_refused(&caller.svid, call, reason).await;
-        recorded.map_err(api::status)?;
-        let message = format!(
-            "{id} is not an auditor: add an [[auditor]] entry for it to the broker's configuration"
-        );
-        Err(api::refused(reason, message))
+        self.known_as(Role::Auditor, request, call).await
     }
 
     /// The next portion. However long a search takes, nobody else waits for it.

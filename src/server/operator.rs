@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::Front;
 use super::broker::{once, shown};
-use super::caller::{Caller, caller};
+use super::caller::{Caller, Role};
 use crate::api::v1::operator_server::Operator;
 use crate::api::{self, v1, wire};
 use crate::engine::{Checked, Error, Explained, LeaseFilter, Once, Revoked, TaskFilter};
@@ -254,20 +254,7 @@ async fn to_the_end<T: Send + 'static>(
 
 impl Front {
     async fn operator<T>(&self, request: &Request<T>, call: &str) -> Result<Caller, Status> {
-        let caller = caller(request)?;
-        let id = caller.svid.id().as_str();
-        if self.engine.config().is_operator(id) {
-            return Ok(caller);
-        }
-        let reason = "NOT_AN_OPERATOR";
-        let recorded = self.engine.record_refused(&caller.svid, call, reason).await;
-        recorded.map_err(api::status)?;
-        Err(api::refused(
-            reason,
-            format!(
-                "{id} is not an operator: add an [[operator]] entry for it to the broker's configuration"
-            ),
-        ))
+        self.known_as(Role::Operator, request, call).await
     }
 
     fn status(&self) -> Result<v1::GetStatusResponse, Status> {

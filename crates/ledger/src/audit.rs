@@ -24,6 +24,9 @@ mod heads;
 mod rows;
 mod walk;
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
 use crate::merkle::Hash;
 use crate::note::{Cosigner, Verifier};
 
@@ -63,6 +66,19 @@ pub trait Files {
 
     /// Every file there is. What is not named is not looked for beyond the newest checkpoint.
     fn paths(&self) -> Result<Vec<String>, Self::Error>;
+}
+
+/// A copy in memory, by path.
+impl Files for BTreeMap<String, Vec<u8>> {
+    type Error = Infallible;
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(self.get(path).cloned())
+    }
+
+    fn paths(&self) -> Result<Vec<String>, Infallible> {
+        Ok(self.keys().cloned().collect())
+    }
 }
 
 /// What was found.

@@ -1,11 +1,10 @@
 //! How fast a whole log is verified, by one thread.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::time::Instant;
 
 use anyhow::{anyhow, ensure};
-use quietus_ledger::audit::{self, Beside, Files, Trust};
+use quietus_ledger::audit::{self, Beside, Trust};
 use quietus_ledger::tiles::{self, Kind, Tile};
 use quietus_ledger::{
     Caller, Checkpoint, Decision, Draft, Entry, Facts, Frontier, Hash, Lease, Signer, Task, merkle,
@@ -34,7 +33,7 @@ pub(super) fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let bytes = entries.iter().map(Vec::len).sum::<usize>() as f64 / count as f64;
     let shape = format!("verification of a copy of {count} entries of {bytes:.0} bytes");
     report.heading("ledger", &shape);
-    let copy = Copy::of(&entries, &signer)?;
+    let copy = self::copy(&entries, &signer)?;
     let trust = Trust {
         log: vec![signer.verifier().clone()],
         ..Trust::default()
@@ -55,49 +54,34 @@ pub(super) fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Copy(BTreeMap<String, Vec<u8>>);
-
-impl Files for Copy {
-    type Error = Infallible;
-
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(self.0.get(path).cloned())
-    }
-
-    fn paths(&self) -> Result<Vec<String>, Infallible> {
-        Ok(self.0.keys().cloned().collect())
-    }
-}
-
-impl Copy {
-    fn of(entries: &[Vec<u8>], signer: &Signer<'_>) -> anyhow::Result<Self> {
-        let mut files = BTreeMap::new();
-        let mut tree = Frontier::default();
-        let mut rows = vec![Vec::<Hash>::new(); usize::from(tiles::MAX_LEVEL) + 1];
-        let sign = |tree: &Frontier| {
-            let checkpoint = Checkpoint::new(ORIGIN, tree.size(), tree.root());
-            checkpoint
-                .sign(std::slice::from_ref(signer))
-                .map(String::into_bytes)
-        };
-        for entry in entries {
-            tree.push(merkle::leaf(entry), |level, _, hash| {
-                let row = rows.get_mut(level as usize / 8);
-                row.filter(|_| level % 8 == 0)
-                    .into_iter()
-                    .for_each(|row| row.push(*hash));
-            });
-            if tree.size().is_multiple_of(INTERVAL) {
-                files.insert(format!("checkpoints/{}", tree.size()), sign(&tree)?);
-            }
+/// The files of a log of these entries, by path.
+fn copy(entries: &[Vec<u8>], signer: &Signer<'_>) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut tree = Frontier::default();
+    let mut rows = vec![Vec::<Hash>::new(); usize::from(tiles::MAX_LEVEL) + 1];
+    let sign = |tree: &Frontier| {
+        let checkpoint = Checkpoint::new(ORIGIN, tree.size(), tree.root());
+        checkpoint
+            .sign(std::slice::from_ref(signer))
+            .map(String::into_bytes)
+    };
+    for entry in entries {
+        tree.push(merkle::leaf(entry), |level, _, hash| {
+            let row = rows.get_mut(level as usize / 8);
+            row.filter(|_| level % 8 == 0)
+                .into_iter()
+                .for_each(|row| row.push(*hash));
+        });
+        if tree.size().is_multiple_of(INTERVAL) {
+            files.insert(format!("checkpoints/{}", tree.size()), sign(&tree)?);
         }
-        for tile in tiles::grown(0, tree.size()) {
-            files.insert(tile.to_string(), content(tile, entries, &rows)?);
-        }
-        files.insert("checkpoint".to_owned(), sign(&tree)?);
-        files.insert(format!("policies/{}", digest()), Vec::new());
-        Ok(Self(files))
     }
+    for tile in tiles::grown(0, tree.size()) {
+        files.insert(tile.to_string(), content(tile, entries, &rows)?);
+    }
+    files.insert("checkpoint".to_owned(), sign(&tree)?);
+    files.insert(format!("policies/{}", digest()), Vec::new());
+    Ok(files)
 }
 
 fn content(tile: Tile, entries: &[Vec<u8>], rows: &[Vec<Hash>]) -> anyhow::Result<Vec<u8>> {

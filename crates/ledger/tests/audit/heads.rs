@@ -118,7 +118,7 @@ fn the_first_checkpoint_names_the_log_if_nobody_did() {
         origin: None,
         ..log::trust()
     };
-    let report = audit::verify(&copy, trust, &Beside::default(), |_, _| ()).unwrap();
+    let report = audit::verify(&copy.0, trust, &Beside::default(), |_, _| ()).unwrap();
     assert_eq!(report.origin.as_deref(), Some(log::ORIGIN));
     assert_eq!(log::words(&report), ["checkpoint"]);
 }
@@ -127,7 +127,7 @@ fn the_first_checkpoint_names_the_log_if_nobody_did() {
 fn nothing_is_believed_without_a_key() {
     let copy = log::copy(&log::entries(10));
     let none = audit::Trust::default();
-    let report = audit::verify(&copy, none, &Beside::default(), |_, _| ()).unwrap();
+    let report = audit::verify(&copy.0, none, &Beside::default(), |_, _| ()).unwrap();
     assert!(!report.is_good());
     assert_eq!(log::words(&report)[0], "checkpoint");
 }
@@ -149,7 +149,7 @@ fn a_known_witness_s_cosignature_must_hold() {
         ..log::trust()
     };
     let verify =
-        |copy: &Copy| audit::verify(copy, trust.clone(), &Beside::default(), |_, _| ()).unwrap();
+        |copy: &Copy| audit::verify(&copy.0, trust.clone(), &Beside::default(), |_, _| ()).unwrap();
     assert_eq!(verify(&copy).cosignatures, 0);
     copy.0
         .insert("checkpoint".to_owned(), cosigned.clone().into_bytes());

@@ -11,6 +11,7 @@ use quietus_ledger::Sealed;
 
 use crate::audit::select::Selection;
 use crate::audit::story::{Action, Story};
+use crate::audit::walk;
 use crate::audit::{Log, Text};
 use crate::cli::audit::log_in;
 use crate::cli::exit::Complaint;
@@ -69,16 +70,11 @@ async fn entries(log: &Log, task: TaskId) -> anyhow::Result<Vec<Sealed>> {
 }
 
 async fn whole(log: &Log, mut sealed: Sealed) -> anyhow::Result<Sealed> {
-    let attached: Vec<_> = sealed.entry.attached.clone().into_iter().collect();
-    for (name, list) in attached {
-        let digest: Digest = list.sha256.parse()?;
-        let Some(bytes) = log.attachment(digest).await? else {
-            bail!(
-                "entry {} names {digest} as its {name}, which is not there",
-                sealed.seq
-            );
-        };
-        sealed.entry.restore(&name, &bytes)?;
+    let attached: Vec<_> = sealed.entry.attached.keys().cloned().collect();
+    for name in attached {
+        if let Err(problem) = walk::restore(log, &mut sealed.entry, &name).await? {
+            bail!("entry {}: {problem}", sealed.seq);
+        }
     }
     Ok(sealed)
 }
